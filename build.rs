@@ -1,0 +1,83 @@
+//! Compiles `proto/` without protoc, declares the ADS service over our own codec, and finds the
+//! descriptor set of Envoy's protos that the `envoy-types` package ships.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, Result};
+use tonic_build::manual::{Builder, Method, Service};
+
+fn main() -> Result<()> {
+    inspection_service()?;
+    ads_service();
+    envoy_descriptors()
+}
+
+/// `proto/convoy/inspect/v1`, compiled by protox.
+fn inspection_service() -> Result<()> {
+    let root = "proto";
+    let file = "proto/convoy/inspect/v1/inspect.proto";
+    println!("cargo:rerun-if-changed={root}");
+    let descriptors = protox::compile([file], [root]).context("compile proto/")?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(descriptors)
+        .context("generate code for proto/")
+}
+
+/// ADS with a codec that copies shared bytes instead of encoding messages (xds.md 3.12, L1).
+fn ads_service() {
+    let stream = |name: &str, route: &str, request: &str, codec: &str| {
+        Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(format!("envoy_types::pb::envoy::service::discovery::v3::{request}"))
+            .output_type("crate::xds::wire::Frame")
+            .codec_path(codec)
+            .client_streaming()
+            .server_streaming()
+            .build()
+    };
+    let service = Service::builder()
+        .name("AggregatedDiscoveryService")
+        .package("envoy.service.discovery.v3")
+        .method(stream(
+            "stream_aggregated_resources",
+            "StreamAggregatedResources",
+            "DiscoveryRequest",
+            "crate::xds::wire::SotwCodec",
+        ))
+        .method(stream(
+            "delta_aggregated_resources",
+            "DeltaAggregatedResources",
+            "DeltaDiscoveryRequest",
+            "crate::xds::wire::DeltaCodec",
+        ))
+        .build();
+    Builder::new().build_client(false).build_transport(false).compile(&[service]);
+}
+
+/// Copies the descriptor set to `OUT_DIR`. The package does not export its path, so cargo is asked.
+fn envoy_descriptors() -> Result<()> {
+    let cargo = env::var("CARGO").context("CARGO is set by cargo")?;
+    // Without the filter cargo wants packages of platforms that were never downloaded.
+    let platform = env::var("TARGET").context("TARGET is set by cargo")?;
+    let metadata = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &platform])
+        .output()
+        .context("run cargo metadata")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)
+        .context("cargo metadata failed: run `cargo fetch --locked` once, then build again")?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifest = packages
+        .filter(|package| package["name"] == "envoy-types")
+        .find_map(|package| package["manifest_path"].as_str())
+        .context("envoy-types is not in Cargo.lock: run `cargo fetch --locked`")?;
+    let from = PathBuf::from(manifest).with_file_name("src/generated/types.bin");
+    let to = PathBuf::from(env::var("OUT_DIR")?).join("envoy_descriptors.bin");
+    fs::copy(&from, &to).with_context(|| {
+        format!("{} is missing: use the pinned envoy-types version", from.display())
+    })?;
+    println!("cargo:rerun-if-changed={}", from.display());
+    Ok(())
+}

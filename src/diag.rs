@@ -1,0 +1,149 @@
+//! Diagnostics: what is wrong with an object, said on the object.
+//!
+//! Owns the vocabulary. A diagnostic becomes an Event, a row of `convoy status` and a line on
+//! stderr, so its message is written for the author of the object: lower case, no full stop,
+//! and it names the value.
+
+use std::fmt;
+
+use crate::key::ObjectRef;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Served, but not quite as written.
+    Warning,
+    /// Something the author asked for is not served.
+    Error,
+}
+
+/// Why, as an Event's reason: UpperCamelCase and stable (users.md, Conventions 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A file could not be read or parsed; its last good objects stay.
+    Unreadable,
+    /// A field's value is refused.
+    InvalidField,
+    /// An annotation's value is ignored.
+    InvalidAnnotation,
+    /// An annotation that Convoy does not know how to honour.
+    UnsupportedAnnotation,
+    /// The gateway object is refused as a whole.
+    InvalidGateway,
+    /// A host is not a legal Ingress host.
+    InvalidHost,
+    /// A path cannot be matched.
+    InvalidPath,
+    /// Envoy's RE2 would refuse the expression.
+    InvalidRegex,
+    /// An older object has the same rule.
+    RuleConflict,
+    /// A canary whose host and path no main Ingress has.
+    CanaryWithoutMain,
+    /// No endpoint matches the subset: all endpoints are used.
+    SubsetEmpty,
+    /// The backend's kind is not served.
+    UnsupportedBackend,
+    /// No member has the Service.
+    ServiceNotFound,
+    /// A member's Service lacks the port.
+    PortNotFound,
+    /// The TLS Secret is missing.
+    SecretNotFound,
+    /// The TLS Secret cannot be served.
+    InvalidSecret,
+    /// The same address comes from two members.
+    AddressConflict,
+    /// An endpoint's address is never served (faults.md F20).
+    ForbiddenAddress,
+    /// `remote-clusters` names a member that is not registered.
+    ClusterNotFound,
+    /// Members declare different protocols for a port; the first in order decides.
+    ProtocolConflict,
+    /// A published limit is exceeded (faults.md S19).
+    LimitExceeded,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One finding on one field of one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Diag {
+    /// The object to mend.
+    pub object: ObjectRef,
+    /// Path of the field, as in `spec.rules[0].http.paths[1].path`; empty for the whole object.
+    pub field: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Why, for machines.
+    pub reason: Reason,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Diag {
+    /// Something is not served.
+    pub fn error(at: &Field, reason: Reason, message: impl Into<String>) -> Diag {
+        Diag::new(Severity::Error, at, reason, message.into())
+    }
+
+    /// Something is served otherwise than written.
+    pub fn warning(at: &Field, reason: Reason, message: impl Into<String>) -> Diag {
+        Diag::new(Severity::Warning, at, reason, message.into())
+    }
+
+    fn new(severity: Severity, at: &Field, reason: Reason, message: String) -> Diag {
+        Diag { object: at.object.clone(), field: at.path.clone(), severity, reason, message }
+    }
+}
+
+impl fmt::Display for Diag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        write!(f, "{level}: {}", self.object)?;
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        write!(f, ": {}: {}", self.reason, self.message)
+    }
+}
+
+/// A place in an object, grown from the root: `Field::of(obj).key("spec").index("rules", 0)`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Field {
+    /// The object.
+    pub object: ObjectRef,
+    /// The path so far; empty at the root.
+    pub path: String,
+}
+
+impl Field {
+    /// The whole object.
+    pub fn of(object: &ObjectRef) -> Field {
+        Field { object: object.clone(), path: String::new() }
+    }
+
+    /// `.name` below this place.
+    pub fn key(&self, name: &str) -> Field {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Field { object: self.object.clone(), path: format!("{}{dot}{name}", self.path) }
+    }
+
+    /// `.name[idx]` below this place.
+    pub fn index(&self, name: &str, idx: usize) -> Field {
+        let at = self.key(name);
+        Field { path: format!("{}[{idx}]", at.path), ..at }
+    }
+
+    /// `metadata.annotations[key]` of the object.
+    pub fn annotation(&self, key: &str) -> Field {
+        Field { object: self.object.clone(), path: format!("metadata.annotations[{key}]") }
+    }
+}

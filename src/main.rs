@@ -1,0 +1,3 @@
+//! The one binary. Everything is in the library.
+
+fn main() {}

@@ -1,0 +1,21 @@
+//! The typed intermediate representation between Kubernetes and Envoy.
+//!
+//! Owns what a gateway, route, target and assignment *are*; total, no `Option` that means
+//! invalid; the only place that forms names. Must not know kube, prost or serde.
+
+mod assignment;
+mod gateway;
+mod host;
+pub mod name;
+mod regex;
+mod route;
+mod shard;
+mod target;
+
+pub use assignment::*;
+pub use gateway::*;
+pub use host::Host;
+pub use regex::{Regex, RegexError};
+pub use route::*;
+pub use shard::*;
+pub use target::*;

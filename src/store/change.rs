@@ -1,0 +1,41 @@
+//! What every source emits, and all that it emits.
+
+use crate::{
+    diag::Diag,
+    key::{MemberId, ObjectKind, ObjectName, Scope},
+    store::Object,
+};
+
+/// One change of the ground state. Watches, directories and tests all speak this.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The object exists and looks like this.
+    Upsert(Scope, Object),
+    /// The object was deleted: somebody said so, it is not merely out of sight.
+    Delete(Scope, ObjectKind, ObjectName),
+    /// These are all the objects of the kind. The store works out what came, changed and went.
+    Replace(Scope, ObjectKind, Vec<Object>),
+    /// The cluster's kinds have all been listed once.
+    Synced(Scope),
+    /// The member is registered; until then its id is unknown (`ClusterNotFound`).
+    Register(MemberId, Locality),
+    /// The member is no longer registered. Its endpoints go only with `remote-clusters`.
+    Unregister(MemberId),
+    /// What the source has to say about its inputs, replacing what it said before under `source`.
+    /// `source` is a file or a watch; an empty list withdraws.
+    Report {
+        /// The file or watch that the findings are about.
+        source: String,
+        /// All findings about it.
+        diags: Vec<Diag>,
+    },
+}
+
+/// Where a member is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Locality {
+    /// Region of the cluster; empty if unknown.
+    pub region: String,
+    /// Zone of the cluster; empty if unknown.
+    pub zone: String,
+}

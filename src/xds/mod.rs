@@ -1,0 +1,3 @@
+//! The ADS server.
+
+pub mod wire;
