@@ -10,13 +10,15 @@ use crate::{
     },
 };
 
-/// Applies a request.
-pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: String) {
+/// Applies a request. True if the client may see more than before.
+pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: String) -> bool {
     if !channel.is_open() && !version.is_empty() {
         channel.resume = Some(version);
     }
     let effect = channel.subscription.list(names);
+    let widens = effect.widens();
     channel.apply(effect);
+    widens
 }
 
 /// A client that reconnects with the version of all that it sees needs no answer. An explicit

@@ -65,7 +65,7 @@ impl Frame {
         self.rest.len() + self.entries.iter().map(Bytes::len).sum::<usize>()
     }
 
-    fn copy_to(&self, buf: &mut impl BufMut) {
+    pub(crate) fn copy_to(&self, buf: &mut impl BufMut) {
         for entry in &self.entries {
             buf.put_slice(entry);
         }
