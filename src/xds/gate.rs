@@ -253,6 +253,3 @@ impl BreakGate {
         self.held.values().map(|held| quiet.max(held.since) + drain_timeout).min()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -150,6 +150,3 @@ fn changed(old: bool, new: bool) -> Option<WildcardChange> {
         (true, true) | (false, false) => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

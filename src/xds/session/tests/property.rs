@@ -238,7 +238,7 @@ impl FakeEnvoy {
                 assert!(held == Some(content) || refused, "{kind} {name}@{content}, held {held:?}");
             }
             let gone = |(k, name): &&(Kind, String)| *k == kind && view.get(kind, name).is_none();
-            if kind == Kind::Listener && self.refused.is_empty() {
+            if kind.is_full_state() && self.refused.is_empty() {
                 assert_eq!(self.held.keys().find(gone), None);
             }
         }
