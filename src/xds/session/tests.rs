@@ -637,6 +637,17 @@ fn a_pinned_view_is_given_up_when_its_cluster_will_never_be_sent() {
 }
 
 #[test]
+fn what_is_gone_when_the_gate_opens_is_not_sent() {
+    check(
+        Sotw,
+        "commit +lds:l +lds:m
+         list cds               -> cds
+         commit -lds:l +cds:a
+         list lds               -> lds m",
+    );
+}
+
+#[test]
 fn a_removal_waits_until_the_routes_are_acknowledged() {
     check(
         Delta,
@@ -686,6 +697,37 @@ fn a_removal_waits_without_a_timer_while_routes_are_refused_or_unanswered() {
          wait 100000
          commit +rds:r@3        -> rds +r@3
          ack rds                -> cds -a",
+    );
+}
+
+#[test]
+fn a_sotw_client_that_accepts_a_list_accepts_what_it_refused_before() {
+    check(
+        Sotw,
+        "commit +cds:a(sds:s) +lds:l
+         list cds               -> cds a
+         ack cds
+         wait 2000
+         list lds               -> lds l
+         nack lds
+         commit -cds:a
+         wait 100000
+         commit +lds:m          -> lds l m
+         ack lds                -> cds",
+    );
+}
+
+#[test]
+fn a_held_cluster_that_was_listed_at_a_newer_version_is_known_at_that_version() {
+    check(
+        Sotw,
+        "commit +cds:c@2 +rds:r
+         list cds ^other        -> cds c@2
+         commit +cds:c
+         commit -cds:c +cds:a
+         ack cds                -> cds a c
+         ack cds
+         commit +cds:c@2        -> cds a c@2",
     );
 }
 

@@ -65,8 +65,8 @@ struct FakeEnvoy {
     responses: usize,
     /// Names whose newest content was refused on this stream.
     refused: BTreeMap<(Kind, String), u32>,
-    /// Clusters that came since their endpoints did.
-    following: BTreeSet<String>,
+    /// What must come whether it was refused or not: it was asked for, or its cluster came.
+    expected: BTreeSet<(Kind, String)>,
 }
 
 impl FakeEnvoy {
@@ -80,7 +80,7 @@ impl FakeEnvoy {
             inbox: BTreeMap::new(),
             responses: 0,
             refused: BTreeMap::new(),
-            following: BTreeSet::new(),
+            expected: BTreeSet::new(),
         }
     }
 
@@ -108,19 +108,15 @@ impl FakeEnvoy {
         assert!(self.session.deadline().is_none_or(|at| at > now));
     }
 
-    /// What was refused is not sent again, but for endpoints that follow their cluster, and lists
-    /// where absence would be a removal.
+    /// What was refused is not sent again, but in lists where absence would be a removal.
     fn assert_expected(&mut self, kind: Kind, name: &str, content: u32) {
         let whole = self.variant == Variant::Sotw && kind.is_full_state();
-        let follows = kind == Kind::Endpoint && self.following.remove(name);
+        let expected = self.expected.remove(&(kind, name.to_owned()));
         if kind == Kind::Cluster {
-            self.following.insert(name.to_owned());
+            self.expected.insert((Kind::Endpoint, name.to_owned()));
         }
         let again = self.refused.remove(&(kind, name.to_owned())) == Some(content);
-        assert!(
-            !again || whole || follows,
-            "{kind} {name}@{content} was refused and is sent again"
-        );
+        assert!(!again || whole || expected, "{kind} {name}@{content} is sent again");
     }
 
     fn request(&mut self, kind: Kind, wants: Wants, nonce: Option<u64>, ok: bool, now: Instant) {
@@ -150,8 +146,7 @@ impl FakeEnvoy {
             _ => self.wanted.entry(kind).or_default().insert(name.clone()),
         };
         if new {
-            // What was refused may be asked for again.
-            self.refused.remove(&(kind, name.to_string()));
+            self.expected.insert((kind, name.to_string()));
             let wants = self.wants(kind, vec![name], vec![]);
             self.request(kind, wants, None, true, now);
         }
@@ -170,10 +165,8 @@ impl FakeEnvoy {
         if ok {
             self.apply(&heard);
         } else {
-            // As Envoy does: a removal is applied before anything can be refused.
-            for name in &heard.removed {
-                self.held.remove(&(kind, name.clone()));
-            }
+            // As Envoy does: a removal is applied whatever is refused beside it.
+            self.remove(&heard);
             let refused = heard.resources.iter().map(|(name, v)| ((kind, name.clone()), *v));
             self.refused.extend(refused);
         }
@@ -183,25 +176,30 @@ impl FakeEnvoy {
 
     fn apply(&mut self, heard: &Heard) {
         let kind = heard.kind;
-        if self.variant == Variant::Sotw && kind.is_full_state() {
-            self.held.retain(|(k, _), _| *k != kind);
-        }
+        self.remove(heard);
         for (name, content) in &heard.resources {
             if self.sees(kind, name) {
                 self.held.insert((kind, name.clone()), *content);
             }
         }
-        // Envoy ignores removals of the other types (xds.md 3.8).
-        for name in heard.removed.iter().filter(|_| kind.is_full_state()) {
-            self.held.remove(&(kind, name.clone()));
+    }
+
+    /// Envoy ignores removals of the other types (xds.md 3.8).
+    fn remove(&mut self, heard: &Heard) {
+        if !heard.kind.is_full_state() {
+            return;
         }
+        let sotw = self.variant == Variant::Sotw;
+        let absent = |name: &String| !heard.resources.iter().any(|(listed, _)| listed == name);
+        let gone = |name: &String| heard.removed.contains(name) || sotw && absent(name);
+        self.held.retain(|(kind, name), _| *kind != heard.kind || !gone(name));
     }
 
     fn reconnect(&mut self, view: &Arc<GatewayView>, now: Instant) {
         self.session = Session::new(self.variant, rules());
         self.inbox.clear();
         self.refused.clear();
-        self.following.clear();
+        self.expected.clear();
         self.session.on_view(view.clone(), now);
         for kind in Kind::ALL {
             let names: Vec<_> = self.wanted.get(&kind).into_iter().flatten().cloned().collect();
