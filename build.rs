@@ -4,6 +4,7 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tonic_build::manual::{Builder, Method, Service};
 
 fn main() -> Result<()> {
@@ -66,12 +67,12 @@ fn envoy_descriptors() -> Result<()> {
         .args(["--filter-platform", &platform])
         .output()
         .context("run cargo metadata")?;
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)
+    let metadata: Value = serde_json::from_slice(&metadata.stdout)
         .context("cargo metadata failed: run `cargo fetch --locked` once, then build again")?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
     let manifest = packages
-        .filter(|package| package["name"] == "envoy-types")
-        .find_map(|package| package["manifest_path"].as_str())
+        .filter(|package| package.get("name").is_some_and(|name| name == "envoy-types"))
+        .find_map(|package| package.get("manifest_path")?.as_str())
         .context("envoy-types is not in Cargo.lock: run `cargo fetch --locked`")?;
     let from = PathBuf::from(manifest).with_file_name("src/generated/types.bin");
     let to = PathBuf::from(env::var("OUT_DIR")?).join("envoy_descriptors.bin");
