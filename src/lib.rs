@@ -17,6 +17,7 @@ pub mod key;
 pub mod member;
 pub mod model;
 pub mod resources;
+pub mod serve;
 pub mod settings;
 pub mod snapshot;
 pub mod source;
