@@ -260,6 +260,17 @@ pub enum AddressFamily {
     Other,
 }
 
+impl AddressFamily {
+    /// Whether the address is of this family.
+    pub fn holds(self, address: IpAddr) -> bool {
+        match self {
+            AddressFamily::V4 => address.is_ipv4(),
+            AddressFamily::V6 => address.is_ipv6(),
+            AddressFamily::Other => false,
+        }
+    }
+}
+
 /// One endpoint of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
