@@ -17,6 +17,14 @@ impl fmt::Display for RegexError {
 }
 
 impl Regex {
+    /// Checks an expression.
+    pub fn new(text: &str) -> Result<Regex, RegexError> {
+        match regex_syntax::parse(text) {
+            Ok(_) => Ok(Regex(text.into())),
+            Err(error) => Err(RegexError(error.to_string())),
+        }
+    }
+
     /// The expression as text.
     pub fn as_str(&self) -> &str {
         &self.0
