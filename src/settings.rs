@@ -84,7 +84,7 @@ pub struct GatewayDefaults {
     pub http_port: u16,
     /// TLS port unless the gateway's annotation says otherwise.
     pub https_port: u16,
-    /// Address that the listeners of Envoys bind.
+    /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
     pub allow_loopback_endpoints: bool,
@@ -97,7 +97,7 @@ impl Default for GatewayDefaults {
         GatewayDefaults {
             http_port: 80,
             https_port: 443,
-            listen_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,
         }
