@@ -21,6 +21,14 @@ fn inspection_service() -> Result<()> {
     let descriptors = protox::compile([file], [root]).context("compile proto/")?;
     tonic_prost_build::configure()
         .build_transport(false)
+        // What is printed must not depend on a hash map's order.
+        .btree_map(".")
+        // `convoy status -o json` prints the answers as they are.
+        .type_attribute(".", "#[derive(serde::Serialize)]")
+        .field_attribute(
+            "Member.state",
+            "#[serde(serialize_with = \"crate::admin::proto::state_as_text\")]",
+        )
         .compile_fds(descriptors)
         .context("generate code for proto/")
 }
