@@ -13,8 +13,8 @@ impl Engine {
     /// # Errors
     /// The first difference, in words.
     pub fn audit(&self) -> Result<(), String> {
-        let mut fresh = Engine::new(self.settings.clone());
-        fresh.tick(self.store.dump());
+        let mut fresh = Engine { store: self.store.clone(), ..Engine::new(self.settings.clone()) };
+        fresh.derive(self.store.everything());
         // An invalid gateway object keeps what its last valid one made; a rebuild cannot know it.
         let ours = self.views();
         for (id, view) in fresh.views() {

@@ -13,8 +13,8 @@ use crate::{
 /// The row whose computation made a finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Row {
-    /// An input of a source.
-    Report(String),
+    /// The inputs of all sources.
+    Reports,
     /// A gateway.
     Gateway(ObjectName),
     /// An Ingress on its own.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    engine::{Findings, Stages, findings::Row, shards::ShardTable},
+    engine::{Stages, findings::Row},
     gateway::attaches,
     key::{GatewayId, MemberId, ObjectName},
     model::{self, Host, MemberOrder, TlsHosts},
@@ -216,12 +216,11 @@ impl GatewayState {
     }
 
     /// The gateway is deleted: its findings go, and its Services are no longer used for it.
-    pub(super) fn withdraw(&self, findings: &mut Findings, shards: &mut ShardTable) -> bool {
+    pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
         let gateway = &self.gateway.id.name;
-        let mut differs = false;
         for host in self.hosts.keys() {
-            differs |= findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());
+            stages.report(Row::Host(gateway.clone(), host.clone()), Vec::new());
         }
-        differs | self.targets.withdraw(gateway, findings, shards)
+        self.targets.withdraw(gateway, stages);
     }
 }

@@ -33,7 +33,10 @@ use crate::{
     },
     gateway::Classes,
     ingress::IngressRow,
-    key::{GatewayId, ObjectName},
+    key::{GatewayId, MemberId, ObjectName},
+    member::Rules,
+    model::MemberOrder,
+    diag::Diag,
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
     store::{Change, Store, Touched},
@@ -84,8 +87,14 @@ struct Stages<'a> {
     has_new_findings: bool,
 }
 
+impl Settings {
+    fn rules(&self) -> Rules {
+        Rules { allow_loopback: self.defaults.allow_loopback_endpoints }
+    }
+}
+
 impl Stages<'_> {
-    fn report(&mut self, row: Row, diags: Vec<crate::diag::Diag>) {
+    fn report(&mut self, row: Row, diags: Vec<Diag>) {
         self.has_new_findings |= self.findings.set(row, diags);
     }
 }
@@ -93,13 +102,13 @@ impl Stages<'_> {
 /// Touched names by what they are, so that each stage finds its own.
 #[derive(Default)]
 struct Inputs {
-    reports: BTreeSet<String>,
+    has_report: bool,
     gateways: BTreeSet<ObjectName>,
     has_class: bool,
     ingresses: BTreeSet<ObjectName>,
     secrets: BTreeSet<ObjectName>,
-    services: BTreeSet<(ObjectName, crate::key::MemberId)>,
-    members: BTreeSet<crate::key::MemberId>,
+    services: BTreeSet<(ObjectName, MemberId)>,
+    members: BTreeSet<MemberId>,
 }
 
 impl Engine {
@@ -138,7 +147,7 @@ impl Engine {
     }
 
     /// The members of every gateway, in order.
-    pub fn members(&self) -> BTreeMap<GatewayId, crate::model::MemberOrder> {
+    pub fn members(&self) -> BTreeMap<GatewayId, MemberOrder> {
         self.gateways.values().map(|state| (state.id().clone(), state.members().clone())).collect()
     }
 
@@ -148,6 +157,11 @@ impl Engine {
         for change in changes {
             touched.extend(self.store.apply(change));
         }
+        self.derive(touched)
+    }
+
+    /// Runs the stages for what was touched.
+    fn derive(&mut self, touched: BTreeSet<Touched>) -> Commit {
         if touched.is_empty() {
             return Commit::default();
         }
@@ -167,12 +181,11 @@ impl Engine {
     }
 
     fn take_reports(&mut self, inputs: &Inputs) -> bool {
-        let mut differs = false;
-        for source in &inputs.reports {
-            let diags = self.store.report(source).to_vec();
-            differs |= self.findings.set(Row::Report(source.clone()), diags);
+        if !inputs.has_report {
+            return false;
         }
-        differs
+        let diags = self.store.reports().flat_map(|(_, diags)| diags.iter().cloned());
+        self.findings.set(Row::Reports, diags.collect())
     }
 
     /// Parses touched gateways. What else a gateway must look at again is in its `Dirty`; a
@@ -199,7 +212,7 @@ impl Engine {
             }
         }
         if inputs.has_class {
-            let classes = Classes::new(self.store.ingress_classes());
+            let classes = Classes::new(self.store.classes().map(Arc::as_ref));
             if classes != self.classes {
                 self.classes = classes;
                 self.gateways.values_mut().for_each(GatewayState::reattach);
@@ -215,10 +228,11 @@ impl Engine {
 
     fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
         commit.has_new_findings |= self.findings.set(Row::Gateway(name.clone()), Vec::new());
-        if let Some(state) = self.gateways.remove(name) {
-            commit.has_new_findings |= state.withdraw(&mut self.findings, &mut self.shards);
-            commit.withdrawn.push(state.id().clone());
-        }
+        let Some(state) = self.gateways.remove(name) else { return };
+        commit.withdrawn.push(state.id().clone());
+        let (mut stages, _) = self.stages();
+        state.withdraw(&mut stages);
+        commit.has_new_findings |= stages.has_new_findings;
     }
 
     fn update_ingresses(
@@ -258,7 +272,7 @@ impl Engine {
             }
             self.work.shards += 1;
             let (changed, diags) =
-                self.shards.update(&self.store, &self.settings.defaults, service, member);
+                self.shards.update(&self.store, self.settings.rules(), service, member);
             differs |= self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
             if changed {
                 for dirty in dirty.values_mut() {
@@ -270,7 +284,20 @@ impl Engine {
     }
 
     fn update_views(&mut self, dirty: BTreeMap<ObjectName, Dirty>, commit: &mut Commit) {
-        let mut stages = Stages {
+        let (mut stages, gateways) = self.stages();
+        for (name, dirty) in dirty {
+            let Some(state) = gateways.get_mut(&name) else { continue };
+            if let Some(view) = state.update(dirty, &mut stages) {
+                stages.work.views += 1;
+                commit.views.push((state.id().clone(), view));
+            }
+        }
+        commit.has_new_findings |= stages.has_new_findings;
+    }
+
+    /// The parts of the engine that a gateway's stages work with, and the gateways.
+    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<ObjectName, GatewayState>) {
+        let stages = Stages {
             settings: &self.settings,
             store: &self.store,
             classes: &self.classes,
@@ -280,14 +307,7 @@ impl Engine {
             work: &mut self.work,
             has_new_findings: false,
         };
-        for (name, dirty) in dirty {
-            let Some(state) = self.gateways.get_mut(&name) else { continue };
-            if let Some(view) = state.update(dirty, &mut stages) {
-                stages.work.views += 1;
-                commit.views.push((state.id().clone(), view));
-            }
-        }
-        commit.has_new_findings |= stages.has_new_findings;
+        (stages, &mut self.gateways)
     }
 
     /// A deleted Secret is kept while it is served, and no longer.
@@ -305,7 +325,9 @@ impl Inputs {
         let mut inputs = Inputs::default();
         for touched in touched {
             match touched {
-                Touched::Report(source) => _ = inputs.reports.insert(source),
+                // Only the readiness of the program depends on these.
+                Touched::Fleet => {}
+                Touched::Reports => inputs.has_report = true,
                 Touched::Gateway(name) => _ = inputs.gateways.insert(name),
                 Touched::IngressClass(_) => inputs.has_class = true,
                 Touched::Ingress(name) => _ = inputs.ingresses.insert(name),

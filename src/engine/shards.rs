@@ -11,15 +11,15 @@ use std::{
 use crate::{
     diag::Diag,
     key::{MemberId, ObjectName},
-    member::{self, ServiceShards},
-    settings::GatewayDefaults,
+    member::{self, Rules, ServicesOfMember},
     store::Store,
 };
 
-/// Shards by Service and member, and who uses the Service.
+/// Shards by member and Service, and who uses the Service.
 #[derive(Debug, Default)]
 pub(super) struct ShardTable {
-    rows: BTreeMap<ObjectName, BTreeMap<MemberId, Arc<ServiceShards>>>,
+    rows: BTreeMap<MemberId, ServicesOfMember>,
+    /// By Service: the gateways with a target that names it.
     users: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
 }
 
@@ -44,41 +44,39 @@ impl ShardTable {
             return false;
         }
         self.users.remove(service);
-        self.rows.remove(service);
+        for services in self.rows.values_mut() {
+            services.remove(service);
+        }
         true
     }
 
-    /// Whether this gateway is the only one that uses the Service.
-    pub(super) fn is_used_only_by(&self, service: &ObjectName, gateway: &ObjectName) -> bool {
-        let users = self.users.get(service);
-        users.is_some_and(|users| users.len() == 1 && users.contains(gateway))
-    }
-
-    /// The members that have the Service.
-    pub(super) fn members(&self, service: &ObjectName) -> Vec<MemberId> {
-        self.rows.get(service).into_iter().flat_map(|rows| rows.keys().cloned()).collect()
-    }
-
-    /// What a member offers of a Service, if it has the Service.
-    pub(super) fn get(&self, service: &ObjectName, member: &MemberId) -> Option<&ServiceShards> {
-        self.rows.get(service)?.get(member).map(Arc::as_ref)
+    /// What a member has of the Services in use.
+    pub(super) fn of_member(&self, member: &MemberId) -> Option<&ServicesOfMember> {
+        self.rows.get(member)
     }
 
     /// Recomputes one row; whether it differs, and what is wrong with it.
     pub(super) fn update(
         &mut self,
         store: &Store,
-        defaults: &GatewayDefaults,
+        rules: Rules,
         service: &ObjectName,
         member: &MemberId,
     ) -> (bool, Vec<Diag>) {
-        let (row, diags) = member::shards(store, member, service, defaults);
-        let rows = self.rows.entry(service.clone()).or_default();
-        let differs = rows.get(member).map(Arc::as_ref) != row.as_ref();
+        let objects = store.member(member);
+        let (row, diags) = member::shards(
+            member,
+            objects.and_then(|objects| objects.service(service)).map(Arc::as_ref),
+            objects.into_iter().flat_map(|objects| objects.slices(service)),
+            &|pod| objects?.pod_labels(pod),
+            rules,
+        );
+        let rows = self.rows.entry(member.clone()).or_default();
+        let differs = rows.get(service).map(Arc::as_ref) != row.as_ref();
         match row {
-            Some(row) if differs => _ = rows.insert(member.clone(), Arc::new(row)),
+            Some(row) if differs => _ = rows.insert(service.clone(), Arc::new(row)),
             Some(_) => {}
-            None => _ = rows.remove(member),
+            None => _ = rows.remove(service),
         }
         (differs, diags)
     }

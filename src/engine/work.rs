@@ -27,6 +27,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// Derived rows computed again, of all stages.
+    pub fn rows(self) -> u64 {
+        self.ingresses + self.attachments + self.hosts + self.shards + self.targets
+    }
+
     /// What was done since `earlier`.
     pub fn since(self, earlier: Work) -> Work {
         let Work {

@@ -4,6 +4,7 @@
 //! Must not know what any part does.
 
 mod engine_thread;
+mod envoys;
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +17,16 @@ use anyhow::{Context, Result};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
-    admin::{self, State},
+    admin::{self, Report, State},
     diag::Diag,
-    engine::{Engine, Settings, Work},
+    engine::{Engine, Settings},
     key::GatewayId,
-    settings::Timings,
+    serve::engine_thread::EngineThread,
+    settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Publisher},
     source::directory,
-    xds::{AdsServer, EnvoyRegistry},
+    xds::{AdsServer, EnvoyRegistry, by_cluster},
 };
-
-pub use engine_thread::Status;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -37,8 +37,10 @@ pub struct Options {
     pub xds_listen: SocketAddr,
     /// Health, metrics and inspection; port 0 picks one.
     pub admin_listen: SocketAddr,
-    /// What the engine derives with.
-    pub settings: Settings,
+    /// What holds for every gateway.
+    pub defaults: GatewayDefaults,
+    /// What is switched on.
+    pub mechanisms: Mechanisms,
     /// Timers.
     pub timings: Timings,
 }
@@ -46,11 +48,13 @@ pub struct Options {
 /// A running Convoy.
 #[derive(Debug)]
 pub struct Handle {
-    xds_addr: SocketAddr,
-    admin_addr: SocketAddr,
+    /// Where Envoys connect.
+    pub xds_address: SocketAddr,
+    /// Where health, metrics and inspection are served.
+    pub admin_address: SocketAddr,
     publisher: Arc<Publisher>,
     envoys: Arc<EnvoyRegistry>,
-    status: watch::Receiver<Status>,
+    report: watch::Receiver<Report>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<()>>>,
     source: directory::Watch,
@@ -61,31 +65,38 @@ pub struct Handle {
 /// # Errors
 /// A port cannot be bound, or the directory cannot be watched.
 pub async fn start(options: Options) -> Result<Handle> {
-    let Options { fleet_dir, xds_listen, admin_listen, settings, timings } = options;
+    let Options { fleet_dir, xds_listen, admin_listen, defaults, mechanisms, timings } = options;
     let xds = bind(xds_listen, "xDS").await?;
     let admin = bind(admin_listen, "admin").await?;
-    let (xds_addr, admin_addr) = (xds.local_addr()?, admin.local_addr()?);
+    let (xds_address, admin_address) = (xds.local_addr()?, admin.local_addr()?);
     let publisher = Arc::new(Publisher::default());
     let envoys = Arc::new(EnvoyRegistry::default());
-    let (changes, inbox) = engine_thread::channel();
-    let mechanisms = settings.mechanisms;
-    let status = engine_thread::spawn(
-        Engine::new(settings),
-        inbox,
-        publisher.clone(),
-        timings.tick_interval,
-    )?;
+    let tick_seconds = admin::tick_histogram();
+    let (changes, inbox) = mpsc::channel(engine_thread::INBOX);
+    let report = EngineThread {
+        engine: Engine::new(Settings { mechanisms, defaults }),
+        publisher: publisher.clone(),
+        tick_interval: timings.tick_interval,
+        tick_seconds: tick_seconds.clone(),
+    }
+    .spawn(inbox)?;
     let source = directory::spawn(&fleet_dir, changes)
         .with_context(|| format!("watch {}", fleet_dir.display()))?;
     let (stop, stopped) = watch::channel(false);
-    let ads = AdsServer::new(publisher.clone(), envoys.clone(), mechanisms, timings);
-    let state = State::new(publisher.clone(), envoys.clone(), status.clone());
+    let ads = AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
+    let state = State {
+        publisher: publisher.clone(),
+        report: report.clone(),
+        envoys: envoys.clone(),
+        tick_seconds,
+    };
+    let shutdown = raised(stopped.clone());
     let tasks = vec![
-        tokio::spawn(ads.serve(xds, raised(stopped.clone()))),
-        tokio::spawn(admin::serve(admin, state, raised(stopped))),
+        tokio::spawn(async move { Ok(ads.serve(xds, shutdown).await?) }),
+        tokio::spawn(async move { Ok(admin::serve(admin, state, raised(stopped)).await?) }),
     ];
-    tracing::info!(xds = %xds_addr, admin = %admin_addr, fleet = %fleet_dir.display(), "serving");
-    Ok(Handle { xds_addr, admin_addr, publisher, envoys, status, stop, tasks, source })
+    tracing::info!(xds = %xds_address, admin = %admin_address, fleet = %fleet_dir.display(), "serving");
+    Ok(Handle { xds_address, admin_address, publisher, envoys, report, stop, tasks, source })
 }
 
 async fn bind(addr: SocketAddr, what: &str) -> Result<TcpListener> {
@@ -98,24 +109,14 @@ async fn raised(mut flag: watch::Receiver<bool>) {
 }
 
 impl Handle {
-    /// Where Envoys connect.
-    pub fn xds_addr(&self) -> SocketAddr {
-        self.xds_addr
-    }
-
-    /// Where health, metrics and inspection are served.
-    pub fn admin_addr(&self) -> SocketAddr {
-        self.admin_addr
-    }
-
     /// What is wrong at the moment.
-    pub fn diagnostics(&self) -> Vec<Diag> {
-        self.status.borrow().findings.list()
+    pub fn diagnostics(&self) -> Arc<Vec<Diag>> {
+        self.report.borrow().diags.clone()
     }
 
-    /// What the engine has done so far.
-    pub fn work(&self) -> Work {
-        self.status.borrow().work
+    /// What the engine knows and has done so far.
+    pub fn report(&self) -> Report {
+        self.report.borrow().clone()
     }
 
     /// What is published at the moment.
@@ -134,21 +135,13 @@ impl Handle {
     /// The first error of a part, had it failed before.
     pub async fn shutdown(self) -> Result<()> {
         let Handle { stop, tasks, source, .. } = self;
+        // The engine's thread ends with the last sender of changes.
         drop(source);
         stop.send_replace(true);
         for task in tasks {
             task.await.context("join a server")??;
         }
         Ok(())
-    }
-
-    /// Waits until a part fails, which none does while all is well.
-    ///
-    /// # Errors
-    /// The part's own error.
-    pub async fn failed(&mut self) -> Result<()> {
-        let Some(task) = self.tasks.first_mut() else { return Ok(()) };
-        task.await.context("join a server")?
     }
 }
 
@@ -165,8 +158,9 @@ pub struct Translated {
 ///
 /// # Errors
 /// The directory cannot be read at all.
-pub fn translate(dir: &Path, settings: Settings) -> Result<Translated> {
+pub fn translate(dir: &Path, defaults: &GatewayDefaults) -> Result<Translated> {
     let changes = directory::load(dir).with_context(|| format!("read {}", dir.display()))?;
+    let settings = Settings { mechanisms: Mechanisms::ALL, defaults: defaults.clone() };
     let mut engine = Engine::new(settings);
     engine.tick(changes);
     Ok(Translated { views: engine.views(), diags: engine.findings().list() })

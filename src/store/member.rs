@@ -22,6 +22,8 @@ pub struct Member {
     services: BTreeMap<ObjectName, Arc<Service>>,
     slices: BTreeMap<ObjectName, Arc<EndpointSlice>>,
     pods: BTreeMap<ObjectName, Arc<Pod>>,
+    /// Ready endpoints of all slices.
+    ready_endpoints: usize,
     /// Names of slices by Service.
     slices_of_service: Index,
     /// Names of slices by Pod.
@@ -47,6 +49,16 @@ impl Member {
     /// All its Services, by namespace and name.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.services.values()
+    }
+
+    /// How many Services it has.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    /// How many ready endpoints its slices have, whether a gateway uses them or not.
+    pub fn ready_endpoint_count(&self) -> usize {
+        self.ready_endpoints
     }
 
     /// One Service.
@@ -83,6 +95,7 @@ impl Member {
             services,
             slices,
             pods,
+            ready_endpoints: _,
             slices_of_service: _,
             slices_of_pod: _,
         } = self;
@@ -158,6 +171,10 @@ impl Member {
         if old == new {
             return BTreeSet::new();
         }
+        let ready = |slice: &Option<Arc<EndpointSlice>>| -> usize {
+            slice.iter().flat_map(|slice| &slice.endpoints).filter(|e| e.is_ready).count()
+        };
+        self.ready_endpoints = self.ready_endpoints + ready(&new) - ready(&old);
         let services = |slice: &Option<Arc<EndpointSlice>>| -> BTreeSet<ObjectName> {
             slice.iter().map(|slice| slice.service_name()).collect()
         };

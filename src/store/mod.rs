@@ -84,6 +84,21 @@ impl Store {
         }
     }
 
+    /// Everything, as if it had just come: what a rebuild starts from.
+    pub fn everything(&self) -> BTreeSet<Touched> {
+        let mut all = BTreeSet::from([Touched::Fleet, Touched::Reports]);
+        all.extend(self.fleet.gateways.keys().cloned().map(Touched::Gateway));
+        all.extend(self.fleet.classes.keys().cloned().map(Touched::IngressClass));
+        all.extend(self.fleet.ingresses.keys().cloned().map(Touched::Ingress));
+        all.extend(self.fleet.secrets.keys().cloned().map(Touched::Secret));
+        for (id, member) in &self.members {
+            all.insert(Touched::Member(id.clone()));
+            let services = member.services().map(|service| service.name.clone());
+            all.extend(services.map(|name| Touched::Service(id.clone(), name)));
+        }
+        all
+    }
+
     /// Drops a deleted Secret whose pair was kept because something may still be served with it.
     /// Does nothing to a Secret that exists.
     pub fn forget_secret(&mut self, name: &ObjectName) {

@@ -1,15 +1,14 @@
 //! Hosts: assembled from their Ingresses, and the targets and Secrets they use.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
     engine::{Stages, findings::Row},
-    ingress::{CertState, HostRow, assemble},
+    ingress::{CertState, DefaultCertificate, HostRow, assemble},
     key::ObjectName,
-    model::{Host, ListenerKey, name},
-    store::Store,
+    model::{Host, ListenerKey},
 };
 
 use super::{Changed, GatewayState};
@@ -51,7 +50,9 @@ impl GatewayState {
                 (None, Vec::new())
             } else {
                 stages.work.hosts += 1;
-                let certs = |secret: &ObjectName| cert_state(stages.store, secret);
+                let certs = |secret: &ObjectName| {
+                    CertState::of(stages.store.secret(secret).map(Arc::as_ref))
+                };
                 let (row, diags) = assemble(&host, &rows, &certs);
                 (Some(row), diags)
             };
@@ -84,6 +85,7 @@ impl GatewayState {
         for target in old_targets.difference(&new_targets) {
             self.targets.end_use(target, &host);
         }
+        self.targets.report_again(old_targets.union(&new_targets));
         for secret in new_secrets.difference(&old_secrets) {
             self.secrets.entry(secret.clone()).or_default().insert(host.clone());
             self.secret_uses.insert(secret.clone());
@@ -111,12 +113,7 @@ impl GatewayState {
     }
 }
 
-fn cert_state(store: &Store, secret: &ObjectName) -> CertState {
-    match store.secret(secret) {
-        None => CertState::Missing,
-        Some(row) if row.pair.is_some() => {
-            CertState::Ready { resource: name::certificate(secret), problem: row.problem.clone() }
-        }
-        Some(row) => CertState::Invalid(row.problem.clone().unwrap_or_default()),
-    }
+/// What of a host the TLS listener depends on.
+fn certificates(row: &HostRow) -> (Option<&ObjectName>, Option<&DefaultCertificate>) {
+    (row.certificate.as_ref(), row.default_certificate.as_ref())
 }

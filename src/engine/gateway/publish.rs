@@ -34,7 +34,7 @@ impl Write {
     }
 
     /// Removes a resource.
-    pub(super) fn remove(kind: Kind, name: Arc<str>) -> Write {
+    pub(super) fn remove((kind, name): (Kind, Arc<str>)) -> Write {
         Write((kind, name, None))
     }
 }
@@ -57,7 +57,7 @@ impl GatewayState {
             self.encode_host(host, stages);
         }
         if changed.listeners {
-            self.tls = tls_hosts(self.hosts.values().map(|state| &state.row));
+            self.tls = tls_hosts(self.hosts.iter().map(|(host, state)| (host, &state.row)));
             for key in [ListenerKey::Http, ListenerKey::Https] {
                 self.build_listener(key, stages, writes);
             }
@@ -72,8 +72,9 @@ impl GatewayState {
         match resources::listener::build(key, &self.gateway, &self.tls, mechanisms) {
             Some(listener) => writes.push(Write::put(listener, stages.work)),
             None => {
-                writes.push(Write::remove(Kind::Listener, name::listener(key).into()));
-                writes.push(Write::remove(Kind::Route, name::listener(key).into()));
+                let name: Arc<str> = name::listener(key).into();
+                writes.push(Write::remove((Kind::Listener, name.clone())));
+                writes.push(Write::remove((Kind::Route, name)));
             }
         }
     }
@@ -100,7 +101,7 @@ impl GatewayState {
         let has_tls = !self.tls.chains.is_empty();
         for key in iter::once(ListenerKey::Http).chain(has_tls.then_some(ListenerKey::Https)) {
             let hosts = self.hosts.values().filter_map(|state| state.encoded(key));
-            let table = resources::route::table(key, hosts);
+            let table = resources::layout::table(key, hosts);
             // An unchanged table is dropped by the commit, for its version is the same.
             stages.work.bytes_copied += table.message().len() as u64;
             writes.push(Write::put_wrapped(table, stages.work));
@@ -123,7 +124,7 @@ impl GatewayState {
                 Some(pair) => {
                     writes.push(Write::put(resources::secret::build(&name, pair), stages.work));
                 }
-                None => writes.push(Write::remove(Kind::Secret, name)),
+                None => writes.push(Write::remove((Kind::Secret, name))),
             }
         }
     }

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
 use crate::{
-    engine::{Findings, Stages, findings::Row, shards::ShardTable},
+    diag::{Diag, Field},
+    engine::{Stages, findings::Row},
     key::{MemberId, ObjectName},
-    member::{self, Offer},
-    model::{Arrangement, Host, Shape, Target, name},
+    member::{self, Issue, Offer},
+    model::{Action, Arrangement, Form, Host, Shape, Target, name},
     resources,
     snapshot::Kind,
 };
@@ -23,6 +25,8 @@ pub(super) struct Targets {
     by_service: BTreeMap<ObjectName, BTreeSet<Arc<Target>>>,
     /// Targets that began to be used, or that nobody uses any more.
     touched: BTreeSet<Arc<Target>>,
+    /// Targets whose findings, or the routes that these are said on, may differ.
+    reporting: BTreeSet<Arc<Target>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,14 @@ struct TargetState {
     name: Arc<str>,
     users: BTreeSet<Host>,
     /// `None` until it is arranged for the first time.
-    built: Option<(Shape, Arrangement)>,
+    built: Option<Built>,
+}
+
+#[derive(Debug)]
+struct Built {
+    shape: Shape,
+    arrangement: Arrangement,
+    issues: Vec<Issue>,
 }
 
 impl Targets {
@@ -49,14 +60,8 @@ impl Targets {
         for link in &target.chain {
             let service = &link.backend.service;
             self.by_service.entry(service.clone()).or_default().insert(target.clone());
-            if !stages.shards.start_use(service, gateway) {
-                continue;
-            }
-            for member in stages.store.members() {
-                stages.work.shards += 1;
-                let (_, diags) =
-                    stages.shards.update(stages.store, &stages.settings.defaults, service, member);
-                stages.report(Row::Shards(service.clone(), member.clone()), diags);
+            if stages.shards.start_use(service, gateway) {
+                stages.fill_shards(service);
             }
         }
     }
@@ -69,17 +74,20 @@ impl Targets {
         }
     }
 
+    /// The routes to these targets changed, so what is said on them may.
+    pub(super) fn report_again<'a>(&mut self, targets: impl Iterator<Item = &'a Arc<Target>>) {
+        self.reporting.extend(targets.cloned());
+    }
+
     /// The shape of a target that is in use.
     pub(super) fn shape(&self, target: &Target) -> Shape {
         let built = self.rows.get(target).and_then(|state| state.built.as_ref());
-        built
-            .map(|(shape, _)| shape.clone())
-            .expect("invariant: targets are arranged before hosts are encoded")
+        built.expect("invariant: targets are arranged before hosts are encoded").shape.clone()
     }
 
     fn remove(
         &mut self,
-        target: &Arc<Target>,
+        target: &Target,
         gateway: &ObjectName,
         stages: &mut Stages<'_>,
     ) -> Option<TargetState> {
@@ -88,39 +96,42 @@ impl Targets {
             let service = &link.backend.service;
             let Some(users) = self.by_service.get_mut(service) else { continue };
             users.remove(target);
-            if !users.is_empty() {
-                continue;
-            }
-            self.by_service.remove(service);
-            if stages.shards.end_use(service, gateway) {
-                for member in stages.store.members() {
-                    stages.report(Row::Shards(service.clone(), member.clone()), Vec::new());
-                }
+            if users.is_empty() {
+                self.by_service.remove(service);
+                stages.end_use(service, gateway);
             }
         }
         Some(state)
     }
 
-    pub(super) fn withdraw(
-        &self,
-        gateway: &ObjectName,
-        findings: &mut Findings,
-        shards: &mut ShardTable,
-    ) -> bool {
-        let mut differs = false;
+    /// The gateway is deleted.
+    pub(super) fn withdraw(&self, gateway: &ObjectName, stages: &mut Stages<'_>) {
         for state in self.rows.values() {
-            differs |= findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
+            stages.report(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         }
         for service in self.by_service.keys() {
-            for member in shards.members(service) {
-                let row = Row::Shards(service.clone(), member);
-                if shards.is_used_only_by(service, gateway) {
-                    differs |= findings.set(row, Vec::new());
-                }
-            }
-            shards.end_use(service, gateway);
+            stages.end_use(service, gateway);
         }
-        differs
+    }
+}
+
+impl Stages<'_> {
+    /// The shards of a Service that begins to be used, in every member.
+    fn fill_shards(&mut self, service: &ObjectName) {
+        for (member, _) in self.store.members() {
+            self.work.shards += 1;
+            let (_, diags) = self.shards.update(self.store, self.settings.rules(), service, member);
+            self.report(Row::Shards(service.clone(), member.clone()), diags);
+        }
+    }
+
+    /// The gateway no longer uses the Service. If nobody does, nobody is told about it.
+    fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) {
+        if self.shards.end_use(service, gateway) {
+            for (member, _) in self.store.members() {
+                self.report(Row::Shards(service.clone(), member.clone()), Vec::new());
+            }
+        }
     }
 }
 
@@ -133,7 +144,7 @@ impl GatewayState {
         changed: &mut Changed,
         writes: &mut Vec<Write>,
     ) {
-        let mut targets = std::mem::take(&mut self.targets.touched);
+        let mut targets = mem::take(&mut self.targets.touched);
         let serves = |member: &MemberId| self.gateway.members.contains(member);
         if dirty.object.members || dirty.members.iter().any(serves) {
             targets.extend(self.targets.rows.keys().cloned());
@@ -141,19 +152,15 @@ impl GatewayState {
         for (service, _) in dirty.services.iter().filter(|(_, member)| serves(member)) {
             targets.extend(self.targets.by_service.get(service).into_iter().flatten().cloned());
         }
-        for target in targets {
-            let is_used = self.targets.rows.get(&target).is_some_and(|row| !row.users.is_empty());
-            if is_used {
-                self.arrange_one(&target, stages, changed, writes);
-            } else if let Some(state) = self.targets.remove(&target, &self.gateway.id.name, stages)
-            {
-                stages.report(
-                    Row::Target(self.gateway.id.name.clone(), state.name.clone()),
-                    Vec::new(),
-                );
-                remove_target(&state, writes);
+        for target in &targets {
+            let row = self.targets.rows.get(target);
+            if row.is_some_and(|row| !row.users.is_empty()) {
+                self.arrange_one(target, stages, changed, writes);
+            } else {
+                self.drop_one(target, stages, writes);
             }
         }
+        self.report_targets(stages);
     }
 
     fn arrange_one(
@@ -164,72 +171,112 @@ impl GatewayState {
         writes: &mut Vec<Write>,
     ) {
         stages.work.targets += 1;
-        let offers: Vec<_> = self
+        let built = self.build(target, stages);
+        let Some(state) = self.targets.rows.get_mut(target) else { return };
+        let old = state.built.replace(built);
+        let Some(new) = &state.built else { return };
+        let mechanisms = &stages.settings.mechanisms;
+        if old.as_ref().map(|old| &old.shape) != Some(&new.shape) {
+            let kept = parts(&state.name, &new.shape);
+            let had = old.as_ref().map(|old| parts(&state.name, &old.shape)).unwrap_or_default();
+            writes.extend(had.difference(&kept).cloned().map(Write::remove));
+            let groups = target.chain.len();
+            let clusters = resources::cluster::build(&state.name, &new.shape, groups, mechanisms);
+            writes.extend(clusters.into_iter().map(|cluster| Write::put(cluster, stages.work)));
+            // The form decides the name that routes use, and how they retry.
+            changed.hosts.extend(state.users.iter().cloned());
+        }
+        if old.as_ref().map(|old| &old.arrangement) != Some(&new.arrangement) {
+            let Arrangement { groups, members } = &new.arrangement;
+            let groups = resources::endpoint::build(&state.name, groups);
+            writes.push(Write::put(groups, stages.work));
+            if let Some(members) = members {
+                let members = resources::endpoint::build(&name::members(&state.name), members);
+                writes.push(Write::put(members, stages.work));
+            }
+        }
+        if old.as_ref().map(|old| &old.issues) != Some(&new.issues) {
+            self.targets.reporting.insert(target.clone());
+        }
+    }
+
+    fn build(&self, target: &Target, stages: &Stages<'_>) -> Built {
+        let localities: Vec<_> = self
             .gateway
             .members
             .iter()
-            .filter_map(|member| {
-                let locality = stages.store.locality(member)?;
-                let services = target.chain.iter().filter_map(|link| {
-                    let service = &link.backend.service;
-                    Some((service, stages.shards.get(service, member)?))
-                });
-                Some(Offer { member, locality, services: services.collect() })
+            .filter_map(|member| Some((member, stages.store.member(member)?.locality())))
+            .collect();
+        let none = BTreeMap::new();
+        let offers: Vec<_> = localities
+            .iter()
+            .map(|(member, locality)| Offer {
+                member,
+                locality,
+                services: stages.shards.of_member(member).unwrap_or(&none),
             })
             .collect();
-        let (shape, mut diags) = member::shape(target, &offers, &stages.settings.mechanisms);
+        let (mut shape, mut issues) = member::shape(target, &offers);
+        if !stages.settings.mechanisms.composite_targets {
+            shape.form = Form::Plain;
+        }
         let (arrangement, more) = member::arrange(target, &offers, shape.form);
-        diags.extend(more);
-        let Some(state) = self.targets.rows.get_mut(target) else { return };
-        let name = state.name.clone();
-        let old = state.built.replace((shape, arrangement));
-        let Some((shape, arrangement)) = &state.built else { return };
-        let (old_shape, old_arrangement) = old.unzip();
-        if old_shape.as_ref() != Some(shape) {
-            let groups = target.chain.len();
-            let clusters =
-                resources::cluster::build(&name, shape, groups, &stages.settings.mechanisms);
-            writes.extend(removed_parts(&name, old_shape.as_ref(), shape));
-            writes.extend(clusters.into_iter().map(|resource| Write::put(resource, stages.work)));
-            // The form decides the name that routes use and how they retry.
-            changed.hosts.extend(state.users.iter().cloned());
-        }
-        if old_arrangement.as_ref() != Some(arrangement) {
-            let mut put = |name: &Arc<str>, assignment| {
-                writes.push(Write::put(resources::endpoint::build(name, assignment), stages.work));
-            };
-            put(&name, &arrangement.groups);
-            if let Some(members) = &arrangement.members {
-                put(&name::members(&name), members);
-            }
-        }
-        stages.report(Row::Target(self.gateway.id.name.clone(), name), diags);
+        issues.extend(more);
+        Built { shape, arrangement, issues }
     }
-}
 
-fn remove_target(state: &TargetState, writes: &mut Vec<Write>) {
-    let Some((shape, _)) = &state.built else { return };
-    for (kind, name) in parts(&state.name, shape) {
-        writes.push(Write::remove(kind, name));
+    fn drop_one(
+        &mut self,
+        target: &Arc<Target>,
+        stages: &mut Stages<'_>,
+        writes: &mut Vec<Write>,
+    ) {
+        let gateway = &self.gateway.id.name;
+        let Some(state) = self.targets.remove(target, gateway, stages) else { return };
+        stages.report(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
+        let built = state.built.iter();
+        let parts = built.flat_map(|built| parts(&state.name, &built.shape));
+        writes.extend(parts.map(Write::remove));
     }
-}
 
-/// What the old form had and the new one has not.
-fn removed_parts(name: &Arc<str>, old: Option<&Shape>, new: &Shape) -> Vec<Write> {
-    let kept = parts(name, new);
-    let old = old.map(|old| parts(name, old)).unwrap_or_default();
-    old.difference(&kept).map(|(kind, name)| Write::remove(*kind, name.clone())).collect()
+    /// Says what is wrong with targets on the routes that lead to them.
+    fn report_targets(&mut self, stages: &mut Stages<'_>) {
+        for target in mem::take(&mut self.targets.reporting) {
+            let Some(state) = self.targets.rows.get(&target) else { continue };
+            let issues = state.built.iter().flat_map(|built| &built.issues);
+            let diags = issues.flat_map(|issue| self.on_routes(issue, &target, &state.users));
+            let row = Row::Target(self.gateway.id.name.clone(), state.name.clone());
+            let diags: BTreeSet<_> = diags.collect();
+            stages.report(row, diags.into_iter().collect());
+        }
+    }
+
+    fn on_routes(&self, issue: &Issue, target: &Target, users: &BTreeSet<Host>) -> Vec<Diag> {
+        let rows = users.iter().filter_map(|host| Some(&self.hosts.get(host)?.row));
+        let routes = rows.flat_map(|row| [&row.http, &row.https]).flatten().flat_map(|h| &h.routes);
+        let arms = routes.flat_map(|route| match &route.action {
+            Action::Forward(forward) => forward.arms.as_slice(),
+            Action::RedirectToHttps | Action::Deny => &[],
+        });
+        let origins: BTreeSet<&Field> =
+            arms.filter(|arm| *arm.target == *target).map(|arm| &arm.origin).collect();
+        issue.diags(origins).collect()
+    }
 }
 
 /// The resources of a target in a shape.
 fn parts(name: &Arc<str>, shape: &Shape) -> BTreeSet<(Kind, Arc<str>)> {
     let mut parts = BTreeSet::from([(Kind::Cluster, name.clone()), (Kind::Endpoint, name.clone())]);
     match shape.form {
-        crate::model::Form::Plain => {}
-        crate::model::Form::Composite => {
-            parts.insert((Kind::Cluster, name::members(name)));
-            parts.insert((Kind::Endpoint, name::members(name)));
-            parts.insert((Kind::Cluster, name::routed(name, shape.form)));
+        Form::Plain => {}
+        Form::Composite => {
+            let members = name::members(name);
+            let routed = name::routed(name, shape.form);
+            parts.extend([
+                (Kind::Cluster, members.clone()),
+                (Kind::Endpoint, members),
+                (Kind::Cluster, routed),
+            ]);
         }
     }
     parts
