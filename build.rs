@@ -4,7 +4,6 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 use tonic_build::manual::{Builder, Method, Service};
 
 fn main() -> Result<()> {
@@ -75,12 +74,15 @@ fn envoy_descriptors() -> Result<()> {
         .args(["--filter-platform", &platform])
         .output()
         .context("run cargo metadata")?;
-    let metadata: Value = serde_json::from_slice(&metadata.stdout)
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)
         .context("cargo metadata failed: run `cargo fetch --locked` once, then build again")?;
-    let packages = metadata.get("packages").and_then(Value::as_array).into_iter().flatten();
+    let packages = metadata.get("packages").and_then(|list| list.as_array());
+    let text = |package: &serde_json::Value, key| Some(package.get(key)?.as_str()?.to_owned());
     let manifest = packages
-        .filter(|package| package.get("name").is_some_and(|name| name == "envoy-types"))
-        .find_map(|package| package.get("manifest_path")?.as_str())
+        .into_iter()
+        .flatten()
+        .find(|package| text(package, "name").is_some_and(|name| name == "envoy-types"))
+        .and_then(|package| text(package, "manifest_path"))
         .context("envoy-types is not in Cargo.lock: run `cargo fetch --locked`")?;
     let from = PathBuf::from(manifest).with_file_name("src/generated/types.bin");
     let to = PathBuf::from(env::var("OUT_DIR")?).join("envoy_descriptors.bin");
