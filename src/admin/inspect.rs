@@ -11,8 +11,8 @@ use crate::{
     },
     diag::{Diag, Severity},
     key::{GatewayId, Scope},
-    resources,
-    snapshot::{GatewayView, Kind},
+    resources::print,
+    snapshot::{GatewayView, Kind, Resource},
 };
 
 /// Answers from the state of the moment.
@@ -80,17 +80,9 @@ impl Inspection for Inspector {
             .and_then(|id| views.get(id))
             .ok_or_else(|| Status::not_found(no_gateway(&gateway, views.keys())))?;
         let resources = Kind::ALL.into_iter().flat_map(|kind| view.table(kind).iter());
-        let resources = resources.map(|resource| proto::Resource {
-            r#type: resource.kind.to_string(),
-            name: resource.name.to_string(),
-            version: resource.version.to_string(),
-            content: if include_content {
-                resources::json(resource).to_string()
-            } else {
-                String::new()
-            },
-        });
-        Ok(Response::new(proto::ListResourcesResponse { resources: resources.collect() }))
+        let rows = resources.map(|resource| resource_row(resource, include_content));
+        let resources = rows.collect::<Result<_, _>>()?;
+        Ok(Response::new(proto::ListResourcesResponse { resources }))
     }
 
     async fn list_envoys(
@@ -117,6 +109,17 @@ pub(crate) fn no_gateway<'a>(name: &str, known: impl Iterator<Item = &'a Gateway
         true => format!("no gateway `{name}`: there is none at all"),
         false => format!("no gateway `{name}`, or several; there is {}", known.join(", ")),
     }
+}
+
+fn resource_row(resource: &Resource, include_content: bool) -> Result<proto::Resource, Status> {
+    let content = include_content.then(|| print::json(resource)).transpose();
+    let content = content.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(proto::Resource {
+        r#type: resource.kind.to_string(),
+        name: resource.name.to_string(),
+        version: resource.version.to_string(),
+        content: content.map(|json| json.to_string()).unwrap_or_default(),
+    })
 }
 
 fn counts(view: &GatewayView) -> std::collections::BTreeMap<String, u64> {

@@ -126,7 +126,13 @@ impl Stream {
     }
 }
 
-async fn send(client: Client, idle: Idle, request: Request, id: Option<String>, due: Instant) -> Sample {
+async fn send(
+    client: Client,
+    idle: Idle,
+    request: Request,
+    id: Option<String>,
+    due: Instant,
+) -> Sample {
     let outcome = exchange(&client, &idle, &request.patience(PATIENCE)).await;
     Sample { due, took: due.elapsed(), id, outcome }
 }

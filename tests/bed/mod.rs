@@ -112,7 +112,14 @@ impl Bed {
     }
 
     /// A Pod object of the member says that a pod, counted from zero, has a label.
-    pub(crate) fn label_pod(&mut self, member: &str, service: &str, idx: usize, key: &str, value: &str) {
+    pub(crate) fn label_pod(
+        &mut self,
+        member: &str,
+        service: &str,
+        idx: usize,
+        key: &str,
+        value: &str,
+    ) {
         let (running, fleet) = self.running(member, service);
         running.label(idx, key, value, fleet);
     }
@@ -230,7 +237,12 @@ impl Bed {
     ///
     /// # Panics
     /// If it does not within the table's five seconds.
-    pub(crate) async fn settle(&self, n: usize, request: &Request, expect: impl Fn(&Replies) -> bool) {
+    pub(crate) async fn settle(
+        &self,
+        n: usize,
+        request: &Request,
+        expect: impl Fn(&Replies) -> bool,
+    ) {
         let client = self.http();
         eventually(SETTLE, "the answers are as expected", || async {
             let replies = client.hit(n, request).await;
@@ -249,7 +261,13 @@ impl Bed {
     }
 
     /// Answers divide by environment in these percentages.
-    pub(crate) async fn shares(&self, n: usize, request: &Request, shares: &[(&str, f64)], tolerance: f64) {
+    pub(crate) async fn shares(
+        &self,
+        n: usize,
+        request: &Request,
+        shares: &[(&str, f64)],
+        tolerance: f64,
+    ) {
         self.settle(n, request, |replies| replies.envs().shares(shares, tolerance)).await;
     }
 
