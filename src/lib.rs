@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod bootstrap;
 pub mod cli;
 pub mod diag;
 pub mod engine;
