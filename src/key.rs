@@ -64,10 +64,12 @@ pub enum ObjectKind {
     EndpointSlice,
     /// `v1`; only its labels are used.
     Pod,
+    /// A file of a directory, where no object in it can be named: not an object of Kubernetes.
+    File,
 }
 
 impl ObjectKind {
-    /// Every kind, in the order in which the engine looks at them.
+    /// Every kind that a store holds, in the order in which the engine looks at them.
     pub const ALL: [ObjectKind; 7] = [
         ObjectKind::MseIngressConfig,
         ObjectKind::IngressClass,
@@ -88,6 +90,7 @@ impl ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
+            ObjectKind::File => "file",
         }
     }
 }
