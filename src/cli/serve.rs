@@ -58,7 +58,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     stop.received().await;
     tracing::info!("stopping; Envoys keep what they have");
     tokio::select! {
-        () = handle.shutdown() => {}
+        ended = handle.shutdown() => ended?,
         () = stop.received() => tracing::warn!("stopped before all streams had ended"),
     }
     Ok(ExitCode::SUCCESS)
