@@ -2,6 +2,8 @@
 //!
 //! Owns how the read model is said in proto messages. Every list is in a stable order.
 
+use std::collections::BTreeMap;
+
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -80,9 +82,10 @@ impl Inspection for Inspector {
             .and_then(|id| views.get(id))
             .ok_or_else(|| Status::not_found(no_gateway(&gateway, views.keys())))?;
         let resources = Kind::ALL.into_iter().flat_map(|kind| view.table(kind).iter());
-        let rows = resources.map(|resource| resource_row(resource, include_content));
-        let resources = rows.collect::<Result<_, _>>()?;
-        Ok(Response::new(proto::ListResourcesResponse { resources }))
+        let resources = resources.map(|resource| described(resource, include_content));
+        Ok(Response::new(proto::ListResourcesResponse {
+            resources: resources.collect::<Result<_, _>>()?,
+        }))
     }
 
     async fn list_envoys(
@@ -111,18 +114,20 @@ pub(crate) fn no_gateway<'a>(name: &str, known: impl Iterator<Item = &'a Gateway
     }
 }
 
-fn resource_row(resource: &Resource, include_content: bool) -> Result<proto::Resource, Status> {
-    let content = include_content.then(|| print::json(resource)).transpose();
-    let content = content.map_err(|error| Status::internal(error.to_string()))?;
+fn described(resource: &Resource, include_content: bool) -> Result<proto::Resource, Status> {
+    let content = match include_content {
+        true => print::json(resource).map_err(|err| Status::internal(err.to_string()))?.to_string(),
+        false => String::new(),
+    };
     Ok(proto::Resource {
         r#type: resource.kind.to_string(),
         name: resource.name.to_string(),
         version: resource.version.to_string(),
-        content: content.map(|json| json.to_string()).unwrap_or_default(),
+        content,
     })
 }
 
-fn counts(view: &GatewayView) -> std::collections::BTreeMap<String, u64> {
+fn counts(view: &GatewayView) -> BTreeMap<String, u64> {
     let count = |kind: Kind| (kind.to_string(), view.table(kind).len() as u64);
     Kind::ALL.into_iter().map(count).collect()
 }
