@@ -30,7 +30,7 @@ pub struct Route {
 }
 
 /// How the path is matched, without the query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathMatch {
     /// The whole path.
     Exact(Arc<str>),
@@ -58,7 +58,7 @@ pub enum Condition {
 pub enum ValueMatch {
     /// Equal, case-sensitive.
     Exact(Arc<str>),
-    /// Equal to one of these.
+    /// Equal to one of these; never empty.
     OneOf(Vec<Arc<str>>),
     /// The expression is found somewhere in the value.
     Contains(Regex),
@@ -71,6 +71,8 @@ pub enum Action {
     Forward(Forward),
     /// 308 to the same URL over https (semantics.md 3.2, `ssl-redirect`).
     RedirectToHttps,
+    /// 403: the object asks for a protection that is not served, so it fails closed (faults.md F15).
+    Deny,
 }
 
 /// Forwarding with its policy.
