@@ -219,6 +219,13 @@ impl Bed {
         envoy.live().await;
     }
 
+    /// Starts a second Envoy of the guide's gateway, on a machine of its own.
+    pub(crate) fn start_second_envoy(&self) -> (Envoy, Client) {
+        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, self.variant);
+        let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
+        (envoy, Client::plain((address, 80).into()))
+    }
+
     pub(crate) fn envoy(&self) -> &Envoy {
         self.envoy.as_ref().expect("the test started its Envoy")
     }
@@ -243,7 +250,17 @@ impl Bed {
         request: &Request,
         expect: impl Fn(&Replies) -> bool,
     ) {
-        let client = self.http();
+        self.settle_over(&self.http(), n, request, expect).await;
+    }
+
+    /// [`Bed::settle`] over another client.
+    pub(crate) async fn settle_over(
+        &self,
+        client: &Client,
+        n: usize,
+        request: &Request,
+        expect: impl Fn(&Replies) -> bool,
+    ) {
         eventually(SETTLE, "the answers are as expected", || async {
             let replies = client.hit(n, request).await;
             if expect(&replies) {

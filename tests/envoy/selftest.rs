@@ -97,7 +97,8 @@ async fn bed_partition_is_silent(bed: &mut Bed) {
 async fn bed_load_counts_what_fails(bed: &mut Bed) {
     bed.deploy(workload("c1", "service1", 1));
     bed.start_envoy_from(&to_first_pod()).await;
-    let plan = Plan { request: get("/svc1"), gets_per_second: 200, posts_per_second: 200 };
+    let plan =
+        Plan { name: "load", request: get("/svc1"), gets_per_second: 200, posts_per_second: 200 };
     let load = bed.load(&plan);
     bed.all(50, &get("/svc1"), "cluster-demo-1").await;
     bed.kill("c1");
