@@ -9,7 +9,7 @@ use crate::{
     engine::Work,
     key::GatewayId,
     snapshot::Kind,
-    store::{Change, Object},
+    store::Change,
 };
 
 /// What one batch costs in a fleet of `size` hosts, each with a Service of its own.
