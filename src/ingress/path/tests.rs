@@ -46,7 +46,7 @@ fn kinds_of_path() {
 }
 
 #[test]
-fn paths_that_no_request_can_have_are_refused() {
+fn fault_f12_paths_that_no_request_can_have_are_refused() {
     for (text, expect) in [
         ("foo", "does not begin with `/`"),
         ("*", "does not begin with `/`"),
