@@ -180,8 +180,12 @@ fn record(identity: &Identity, headers: &HeaderMap) {
 
 fn describe(identity: &Identity, head: &http::request::Parts) -> serde_json::Value {
     let text = |name: &str| {
-        let values: Vec<_> =
-            head.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+        let values: Vec<_> = head
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|v| String::from_utf8_lossy(v.as_bytes()))
+            .collect();
         values.join(",")
     };
     let headers: serde_json::Map<_, _> =
@@ -243,7 +247,9 @@ fn upgrade(mut request: Request<Incoming>) -> Response<Body> {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A server stream: a message, silence, a message, trailers.

@@ -51,6 +51,5 @@ impl Authority {
 
 /// The name a client asks for: none if it is an address.
 pub(crate) fn server_name(host: &str) -> rustls::pki_types::ServerName<'static> {
-    host.parse::<IpAddr>()
-        .map_or_else(|_| host.to_owned().try_into().unwrap(), |ip| ip.into())
+    host.parse::<IpAddr>().map_or_else(|_| host.to_owned().try_into().unwrap(), |ip| ip.into())
 }

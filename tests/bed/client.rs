@@ -148,7 +148,11 @@ impl Client {
         replies
     }
 
-    async fn hit_once(&self, kept: &mut Option<Connection>, request: &Request) -> Result<Reply, String> {
+    async fn hit_once(
+        &self,
+        kept: &mut Option<Connection>,
+        request: &Request,
+    ) -> Result<Reply, String> {
         let mut connection = match kept.take().filter(Connection::is_open) {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -185,8 +189,11 @@ impl Connection {
     pub(crate) async fn send(&mut self, request: &Request) -> Result<Reply, String> {
         let exchange = async {
             self.sender.ready().await.map_err(|e| e.to_string())?;
-            let response =
-                self.sender.send_request(request.build()).await.map_err(|e| format!("send: {e}"))?;
+            let response = self
+                .sender
+                .send_request(request.build())
+                .await
+                .map_err(|e| format!("send: {e}"))?;
             let (head, body) = response.into_parts();
             let body = body.collect().await.map_err(|e| format!("body: {e}"))?.to_bytes();
             Ok(Reply { status: head.status, headers: head.headers, body })
@@ -195,7 +202,10 @@ impl Connection {
     }
 
     /// Sends an upgrade and returns the raw connection behind the 101.
-    pub(crate) async fn upgrade(mut self, request: &Request) -> Result<TokioIo<hyper::upgrade::Upgraded>, String> {
+    pub(crate) async fn upgrade(
+        mut self,
+        request: &Request,
+    ) -> Result<TokioIo<hyper::upgrade::Upgraded>, String> {
         let response =
             self.sender.send_request(request.build()).await.map_err(|e| format!("send: {e}"))?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

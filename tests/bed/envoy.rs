@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     client::{Client, get},
+    netns::run,
     poll::eventually,
 };
 
@@ -21,6 +23,11 @@ pub(crate) const ADMIN: SocketAddr =
 
 /// Start-up takes a fraction of a second; on a busy machine it must not fail a test.
 const START: Duration = Duration::from_secs(20);
+
+/// Says that the new network namespace is there, waits for its cable, then becomes the program
+/// that its arguments name.
+const ELSEWHERE: &str = "echo here; read _; ip link set lo up; ip link set eth0 up;
+ip address add 192.168.0.2/24 dev eth0; ip route add default via 192.168.0.1; exec \"$0\" \"$@\"";
 
 /// An Envoy that runs; it ends with this value.
 pub(crate) struct Envoy {
@@ -32,10 +39,33 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts an Envoy from a bootstrap; its files go to `dir`.
     pub(crate) fn start(bootstrap: &str, dir: &Path) -> Envoy {
+        Envoy::spawn(Command::new(binary()), bootstrap, dir)
+    }
+
+    /// Starts an Envoy on a machine of its own, where it has the ports of a gateway to itself, and
+    /// returns the address of that machine. Its admin interface is out of reach.
+    pub(crate) fn start_elsewhere(bootstrap: &str, dir: &Path) -> (Envoy, Ipv4Addr) {
+        let mut shell = Command::new("unshare");
+        shell.args(["--net", "--", "sh", "-c", ELSEWHERE]).arg(binary());
+        let mut envoy = Envoy::spawn(shell, bootstrap, dir);
+        let mut line = String::new();
+        BufReader::new(envoy.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pid = envoy.process.id();
+        let cable = format!("link add cable type veth peer name eth0 netns {pid}");
+        for words in [cable.as_str(), "address add 192.168.0.1/24 dev cable", "link set cable up"] {
+            run("ip", &words.split(' ').collect::<Vec<_>>());
+        }
+        // Its standard input closes: the cable is there.
+        drop(envoy.process.stdin.take());
+        (envoy, Ipv4Addr::new(192, 168, 0, 2))
+    }
+
+    fn spawn(mut command: Command, bootstrap: &str, dir: &Path) -> Envoy {
+        fs::create_dir_all(dir).unwrap();
         let config = dir.join("envoy.yaml");
         fs::write(&config, bootstrap).unwrap();
         let log = dir.join("envoy.log");
-        let process = Command::new(binary())
+        let process = command
             // One worker, so that the schedule of a cluster is one sequence. Tests need no restart
             // without loss, and a base id would be one more thing to clash.
             .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"])
@@ -43,8 +73,8 @@ impl Envoy {
             .arg(&config)
             .arg("--log-path")
             .arg(&log)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", binary().display()));

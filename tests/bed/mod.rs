@@ -112,7 +112,14 @@ impl Bed {
     }
 
     /// A Pod object of the member says that a pod, counted from zero, has a label.
-    pub(crate) fn label_pod(&mut self, member: &str, service: &str, idx: usize, key: &str, value: &str) {
+    pub(crate) fn label_pod(
+        &mut self,
+        member: &str,
+        service: &str,
+        idx: usize,
+        key: &str,
+        value: &str,
+    ) {
         let (running, fleet) = self.running(member, service);
         running.label(idx, key, value, fleet);
     }
@@ -212,6 +219,13 @@ impl Bed {
         envoy.live().await;
     }
 
+    /// Starts a second Envoy of the guide's gateway, on a machine of its own.
+    pub(crate) fn start_second_envoy(&self) -> (Envoy, Client) {
+        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, self.variant);
+        let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
+        (envoy, Client::plain((address, 80).into()))
+    }
+
     pub(crate) fn envoy(&self) -> &Envoy {
         self.envoy.as_ref().expect("the test started its Envoy")
     }
@@ -230,8 +244,23 @@ impl Bed {
     ///
     /// # Panics
     /// If it does not within the table's five seconds.
-    pub(crate) async fn settle(&self, n: usize, request: &Request, expect: impl Fn(&Replies) -> bool) {
-        let client = self.http();
+    pub(crate) async fn settle(
+        &self,
+        n: usize,
+        request: &Request,
+        expect: impl Fn(&Replies) -> bool,
+    ) {
+        self.settle_over(&self.http(), n, request, expect).await;
+    }
+
+    /// [`Bed::settle`] over another client.
+    pub(crate) async fn settle_over(
+        &self,
+        client: &Client,
+        n: usize,
+        request: &Request,
+        expect: impl Fn(&Replies) -> bool,
+    ) {
         eventually(SETTLE, "the answers are as expected", || async {
             let replies = client.hit(n, request).await;
             if expect(&replies) {
@@ -249,7 +278,13 @@ impl Bed {
     }
 
     /// Answers divide by environment in these percentages.
-    pub(crate) async fn shares(&self, n: usize, request: &Request, shares: &[(&str, f64)], tolerance: f64) {
+    pub(crate) async fn shares(
+        &self,
+        n: usize,
+        request: &Request,
+        shares: &[(&str, f64)],
+        tolerance: f64,
+    ) {
         self.settle(n, request, |replies| replies.envs().shares(shares, tolerance)).await;
     }
 

@@ -15,7 +15,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// After `limit`, with what the last attempt saw.
-pub(crate) async fn eventually<T, F>(limit: Duration, what: &str, mut attempt: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(
+    limit: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> T
 where
     F: Future<Output = Result<T, String>>,
 {

@@ -100,7 +100,7 @@ impl Running {
             processes: Vec::new(),
         };
         running.scale(replicas, fleet);
-        running.publish_service(fleet);
+        running.publish_as(running.spec.service, fleet);
         running
     }
 
@@ -137,7 +137,7 @@ impl Running {
             "kind": "Pod",
             "metadata": {"name": name, "namespace": self.spec.namespace, "labels": {key: value}},
         });
-        fleet.member_object(self.spec.member, &self.file(&format!("pod-{name}")), &pod);
+        fleet.member_object(self.spec.member, &self.file(name, "pod"), &pod);
     }
 
     fn launch(&self, pods: &[Pod]) -> Process {
@@ -152,34 +152,55 @@ impl Running {
         Process::start(arguments)
     }
 
-    fn publish_service(&self, fleet: &Fleet) {
+    /// The slice also has an address that is not of these pods.
+    pub(crate) fn also_at(&mut self, address: SocketAddr, fleet: &Fleet) {
+        let SocketAddr::V4(v4) = address else { panic!("the bed's addresses are IPv4") };
+        let name = format!("{}-{}-borrowed", self.spec.service, self.spec.member);
+        self.pods.push(Pod { name, address: *v4.ip(), state: State::Ready });
+        self.publish_slice(fleet);
+    }
+
+    /// A Service of that name selects these pods; the pods and what they say stay.
+    pub(crate) fn publish_as(&self, name: &str, fleet: &Fleet) {
         let mut port = self.spec.port.clone();
         port["targetPort"] = self.spec.target.into();
         let service = json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": self.spec.service, "namespace": self.spec.namespace},
+            "metadata": {"name": name, "namespace": self.spec.namespace},
             "spec": {"type": "ClusterIP", "ports": [port], "selector": {"app": self.spec.service}},
         });
-        fleet.member_object(self.spec.member, &self.file("service"), &service);
+        fleet.member_object(self.spec.member, &self.file(name, "service"), &service);
+        self.publish_slice_as(name, fleet);
+    }
+
+    /// The Service of that name and its slice are deleted.
+    pub(crate) fn unpublish(&self, name: &str, fleet: &Fleet) {
+        for what in ["service", "endpointslice"] {
+            fleet.delete_member_object(self.spec.member, &self.file(name, what));
+        }
     }
 
     fn publish_slice(&self, fleet: &Fleet) {
+        self.publish_slice_as(self.spec.service, fleet);
+    }
+
+    fn publish_slice_as(&self, service: &str, fleet: &Fleet) {
         let endpoints: Vec<_> = self.pods.iter().filter_map(|pod| self.endpoint(pod)).collect();
         let port_name = self.spec.port["name"].as_str().unwrap_or_default();
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
-                "name": format!("{}-1", self.spec.service),
+                "name": format!("{service}-1"),
                 "namespace": self.spec.namespace,
-                "labels": {"kubernetes.io/service-name": self.spec.service},
+                "labels": {"kubernetes.io/service-name": service},
             },
             "addressType": "IPv4",
             "ports": [{"name": port_name, "port": self.spec.target, "protocol": "TCP"}],
             "endpoints": endpoints,
         });
-        fleet.member_object(self.spec.member, &self.file("endpointslice"), &slice);
+        fleet.member_object(self.spec.member, &self.file(service, "endpointslice"), &slice);
     }
 
     fn endpoint(&self, pod: &Pod) -> Option<Value> {
@@ -196,8 +217,8 @@ impl Running {
         }))
     }
 
-    fn file(&self, what: &str) -> String {
-        format!("{}-{}-{what}", self.spec.namespace, self.spec.service)
+    fn file(&self, name: &str, kind: &str) -> String {
+        format!("{kind}-{}-{name}", self.spec.namespace)
     }
 
     /// SIGKILL: connections are reset, and new ones refused.

@@ -93,7 +93,9 @@ pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
     if env::args().nth(1).is_some_and(|part| part == "echo") {
         return echo();
     }
-    let cases = rows.into_iter().flat_map(|row| row.variants.iter().map(move |v| Case { row, variant: *v }));
+    let cases = rows
+        .into_iter()
+        .flat_map(|row| row.variants.iter().map(move |v| Case { row, variant: *v }));
     match env::var(ROW) {
         Ok(wanted) => run(cases.into_iter().find(|case| case.name() == wanted).unwrap()),
         Err(_) => schedule(cases),

@@ -6,10 +6,19 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod balance;
 #[path = "../bed/mod.rs"]
 mod bed;
+mod canary;
+mod control_plane;
+mod failover;
+mod gateway;
 mod harness;
+mod hosts;
+mod paths;
 mod selftest;
+mod subset;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -17,7 +26,21 @@ use harness::Row;
 
 /// Every test, in the order of the table.
 fn rows() -> Vec<Row> {
-    [selftest::rows()].into_iter().flatten().collect()
+    [
+        selftest::rows(),
+        gateway::rows(),
+        balance::rows(),
+        subset::rows(),
+        canary::rows(),
+        paths::rows(),
+        hosts::rows(),
+        tls::rows(),
+        control_plane::rows(),
+        failover::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn main() -> ExitCode {

@@ -64,7 +64,10 @@ async fn bed_starts_envoy_and_pods(bed: &mut Bed) {
     let pods = start.elapsed();
     bed.start_envoy_from(&to_first_pod()).await;
     bed.all(1, &get("/svc1"), "cluster-demo-1").await;
-    figure(&format!("9 pods in {pods:?}, first 200 through Envoy after {:?} more", start.elapsed() - pods));
+    figure(&format!(
+        "9 pods in {pods:?}, first 200 through Envoy after {:?} more",
+        start.elapsed() - pods
+    ));
     let start = Instant::now();
     let echo = bed.http().send(&get("/svc1?a=b").header("x-a", "1")).await.unwrap().echo().unwrap();
     assert_eq!((echo.pod.as_str(), echo.path.as_str()), ("service1-c1-1", "/svc1?a=b"));
@@ -77,7 +80,8 @@ async fn bed_starts_envoy_and_pods(bed: &mut Bed) {
 async fn bed_partition_is_silent(bed: &mut Bed) {
     bed.deploy(workload("c1", "service1", 1));
     bed.deploy(workload("c2", "service1", 1));
-    let client = |member: &str, bed: &mut Bed| Client::plain(bed.running(member, "service1").0.address(0));
+    let client =
+        |member: &str, bed: &mut Bed| Client::plain(bed.running(member, "service1").0.address(0));
     let (first, second) = (client("c1", bed), client("c2", bed));
     let short = get("/").patience(Duration::from_millis(300));
     let mut open = first.connect().await.unwrap();
@@ -93,7 +97,8 @@ async fn bed_partition_is_silent(bed: &mut Bed) {
 async fn bed_load_counts_what_fails(bed: &mut Bed) {
     bed.deploy(workload("c1", "service1", 1));
     bed.start_envoy_from(&to_first_pod()).await;
-    let plan = Plan { request: get("/svc1"), gets_per_second: 200, posts_per_second: 200 };
+    let plan =
+        Plan { name: "load", request: get("/svc1"), gets_per_second: 200, posts_per_second: 200 };
     let load = bed.load(&plan);
     bed.all(50, &get("/svc1"), "cluster-demo-1").await;
     bed.kill("c1");
