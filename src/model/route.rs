@@ -58,7 +58,7 @@ pub enum Condition {
 pub enum ValueMatch {
     /// Equal, case-sensitive.
     Exact(Arc<str>),
-    /// Equal to one of these.
+    /// Equal to one of these; never empty.
     OneOf(Vec<Arc<str>>),
     /// The expression is found somewhere in the value.
     Contains(Regex),

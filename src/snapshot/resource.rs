@@ -78,9 +78,15 @@ impl Version {
         Version(xxh3_64(bytes))
     }
 
+    /// The version that a client sent as text; `None` if it was never one of ours.
+    pub fn parse(text: &str) -> Option<Version> {
+        let ours = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        ours.then(|| u64::from_str_radix(text, 16).ok().map(Version)).flatten()
+    }
+
     /// Whether text that a client sent is this version.
     pub fn is(self, text: &str) -> bool {
-        u64::from_str_radix(text, 16) == Ok(self.0) && text.len() == 16
+        Version::parse(text) == Some(self)
     }
 }
 

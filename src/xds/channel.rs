@@ -1,0 +1,369 @@
+//! One type on one stream: what is subscribed, held and owed, and the response in flight.
+//!
+//! Owns the bookkeeping of xds.md 3.4 and what the two protocol variants share of it. Must not
+//! know gates, other types or clocks. Cost: linear in what is owed.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    snapshot::{GatewayView, Kind, Resource, Version},
+    xds::{
+        ledger::{Ledger, Standing},
+        subscription::{Effect, Subscription, WildcardChange},
+    },
+};
+
+/// How much one response may carry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub resources: usize,
+    pub bytes: usize,
+}
+
+impl Budget {
+    /// Small enough that a slow reader pins little, large enough that framing does not count
+    /// (xds.md 3.13, 3.17).
+    const NORMAL: Budget = Budget { resources: 1_000, bytes: 4 << 20 };
+    /// After a refusal: the culprit shows itself, and takes nothing with it (xds.md 3.4).
+    const SUSPECT: Budget = Budget { resources: 1, bytes: usize::MAX };
+    /// Where a part of the state would mean the removal of the rest.
+    pub(crate) const UNLIMITED: Budget = Budget { resources: usize::MAX, bytes: usize::MAX };
+}
+
+/// A response that is not answered yet.
+#[derive(Debug)]
+struct Flight {
+    nonce: u64,
+    since: Instant,
+    /// What the answer is about.
+    names: Vec<(Arc<str>, Version)>,
+    /// The revision that the client has reached when it accepts this.
+    completes: Option<u64>,
+    /// It was not answered in time and blocks no longer.
+    overdue: bool,
+}
+
+/// What a response will carry.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// What goes on the wire.
+    pub resources: Vec<Arc<Resource>>,
+    /// Those of them that the client does not hold yet, or must hear again.
+    pub fresh: Vec<Arc<Resource>>,
+    /// Names that do not exist.
+    pub removed: Vec<Arc<str>>,
+}
+
+/// What is owed, of one view.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    pub upserts: Vec<Arc<Resource>>,
+    pub missing: Vec<Arc<str>>,
+}
+
+impl Due {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.upserts.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// The answer to a response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// What it was about.
+    pub names: Vec<Arc<str>>,
+    /// Set if it was refused.
+    pub error: Option<String>,
+}
+
+/// One type on one stream.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub kind: Kind,
+    pub subscription: Subscription,
+    pub ledger: Ledger,
+    /// Visible names that may differ from what the client holds.
+    dirty: BTreeSet<Arc<str>>,
+    /// Visible names that must be answered even if they do not differ.
+    forced: BTreeSet<Arc<str>>,
+    /// Names to force as soon as they are subscribed.
+    owed: BTreeSet<Arc<str>>,
+    /// Everything visible must be compared with the view.
+    unread: bool,
+    /// An answer is due even if it is empty: the first of a wildcard (xds.md 3.1).
+    pub must_answer: bool,
+    /// The version of a state-of-the-world client that reconnects.
+    pub resume: Option<String>,
+    flight: Option<Flight>,
+    /// The last response was refused.
+    suspect: bool,
+    /// The revision up to which the client has accepted all of this type.
+    pub completed: Option<u64>,
+    /// Responses that were refused.
+    pub refusals: u64,
+    /// What was said about the last refusal; empty after a later acceptance.
+    pub last_error: String,
+}
+
+impl Channel {
+    /// A type that nobody has asked for.
+    pub(crate) fn new(kind: Kind) -> Channel {
+        Channel {
+            kind,
+            subscription: Subscription::new(kind),
+            ledger: Ledger::default(),
+            dirty: BTreeSet::new(),
+            forced: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            unread: false,
+            must_answer: false,
+            resume: None,
+            flight: None,
+            suspect: false,
+            completed: None,
+            refusals: 0,
+            last_error: String::new(),
+        }
+    }
+
+    /// Whether any request has come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.subscription.is_open()
+    }
+
+    /// Whether a response is in flight that blocks the next one.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| !flight.overdue)
+    }
+
+    /// Whether nothing is refused or unanswered.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.flight.is_none() && self.ledger.is_settled()
+    }
+
+    /// Whether this is the nonce of the response in flight.
+    pub(crate) fn awaits(&self, nonce: u64) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.nonce == nonce)
+    }
+
+    /// Applies what a request changed in the subscription.
+    pub(crate) fn apply(&mut self, effect: Effect) {
+        for name in effect.dropped {
+            if self.subscription.sees(&name) {
+                // xds: 3.2, the wildcard still covers it, so the client must learn what it is.
+                self.ledger.disbelieve(&name);
+                self.forced.insert(name);
+            } else {
+                self.forget(&name);
+            }
+        }
+        for name in effect.asked {
+            // xds: 3.9, only a first request names what the client holds for certain.
+            if self.owed.remove(&name) || !effect.first {
+                self.ledger.disbelieve(&name);
+            }
+            self.forced.insert(name);
+        }
+        match effect.wildcard {
+            Some(WildcardChange::Gained) => {
+                self.unread = true;
+                self.must_answer = true;
+            }
+            Some(WildcardChange::Lost) => {
+                let subscription = &self.subscription;
+                self.ledger.retain(|name| subscription.sees(name));
+                self.dirty.retain(|name| subscription.sees(name));
+                self.forced.retain(|name| subscription.sees(name));
+            }
+            None => {}
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        self.ledger.forget(name);
+        self.dirty.remove(name);
+        self.forced.remove(name);
+    }
+
+    /// The view changed this name.
+    pub(crate) fn touch(&mut self, name: &Arc<str>) {
+        if self.is_open() && self.subscription.sees(name) {
+            self.dirty.insert(name.clone());
+        }
+    }
+
+    /// The view changed, and it is not known how.
+    pub(crate) fn touch_all(&mut self) {
+        self.unread = self.is_open();
+    }
+
+    /// The name must be answered even if it did not change; later, if it is not subscribed yet.
+    pub(crate) fn force(&mut self, name: &Arc<str>) {
+        if self.is_open() && self.subscription.sees(name) {
+            self.ledger.disbelieve(name);
+            self.forced.insert(name.clone());
+        } else {
+            self.owed.insert(name.clone());
+        }
+    }
+
+    /// Forgets names that were to be forced and exist no longer.
+    pub(crate) fn prune(&mut self, view: &GatewayView) {
+        self.owed.retain(|name| view.get(self.kind, name).is_some());
+    }
+
+    /// Whether the name must still be answered.
+    pub(crate) fn owes(&self, name: &str) -> bool {
+        self.forced.contains(name) || self.owed.contains(name)
+    }
+
+    /// Compares everything visible with the view, if that is due. True if it was.
+    pub(crate) fn read(&mut self, view: &GatewayView) -> bool {
+        if !mem::take(&mut self.unread) {
+            return false;
+        }
+        let visible = self.subscription.visible(view.table(self.kind));
+        let differs =
+            |resource: &&Arc<Resource>| !self.ledger.is_at(&resource.name, resource.version);
+        self.dirty.extend(visible.filter(differs).map(|resource| resource.name.clone()));
+        let gone = |name: &&Arc<str>| view.get(self.kind, name).is_none();
+        self.dirty.extend(self.ledger.names().filter(gone).cloned());
+        true
+    }
+
+    /// Names that the client does not hold and that this view has.
+    pub(crate) fn additions<'a>(
+        &'a self,
+        view: &'a GatewayView,
+    ) -> impl Iterator<Item = &'a Arc<str>> {
+        let owed = self.dirty.union(&self.forced);
+        owed.filter(|name| !self.ledger.holds(name) && view.get(self.kind, name).is_some())
+    }
+
+    /// What one response may carry now.
+    pub(crate) fn budget(&self) -> Budget {
+        if self.suspect { Budget::SUSPECT } else { Budget::NORMAL }
+    }
+
+    /// Takes what is owed of `view`. A name that only `latest` knows stays owed.
+    pub(crate) fn take_due(
+        &mut self,
+        view: &GatewayView,
+        latest: &GatewayView,
+        budget: Budget,
+    ) -> Due {
+        let mut due = Due::default();
+        let mut bytes = 0;
+        let names: Vec<_> = self.dirty.union(&self.forced).cloned().collect();
+        for name in names {
+            if due.upserts.len() + due.missing.len() >= budget.resources || bytes >= budget.bytes {
+                break;
+            }
+            let newest = latest.get(self.kind, &name);
+            match view.get(self.kind, &name) {
+                Some(resource) => {
+                    if self.must_send(resource) {
+                        bytes += resource.message().len();
+                        due.upserts.push(resource.clone());
+                    }
+                }
+                None if newest.is_some() => continue,
+                None => {
+                    if self.must_remove(&name) {
+                        due.missing.push(name.clone());
+                    }
+                }
+            }
+            self.forced.remove(&name);
+            if newest.map(|r| r.version) == view.get(self.kind, &name).map(|r| r.version) {
+                self.dirty.remove(&name);
+            } else {
+                self.dirty.insert(name);
+            }
+        }
+        due
+    }
+
+    fn must_send(&self, resource: &Resource) -> bool {
+        let current = self.ledger.is_at(&resource.name, resource.version);
+        // xds: what the client says it holds, on its first request, comes from its live state.
+        let believed = self.ledger.standing(&resource.name) == Some(Standing::Claimed);
+        !current || (!believed && self.forced.contains(&resource.name))
+    }
+
+    /// Whether a name that does not exist is answered with its removal.
+    fn must_remove(&self, name: &str) -> bool {
+        let forced = self.forced.contains(name);
+        match self.kind {
+            // What the client holds is removed through gate G2.
+            Kind::Cluster => forced && !self.ledger.holds(name),
+            Kind::Listener => forced || self.ledger.holds(name),
+            // xds: 3.8, Envoy keeps the last good one; only a question is answered.
+            Kind::Secret | Kind::Endpoint | Kind::Route => forced,
+        }
+    }
+
+    /// Whether something of `view` is still to be sent.
+    pub(crate) fn is_pending(&self, view: &GatewayView) -> bool {
+        let behind = |name: &Arc<str>| match view.get(self.kind, name) {
+            Some(resource) => self.must_send(resource),
+            None => self.must_remove(name),
+        };
+        self.must_answer || self.dirty.union(&self.forced).any(behind)
+    }
+
+    /// A batch leaves.
+    pub(crate) fn sent(&mut self, batch: &Batch, nonce: u64, now: Instant) {
+        for resource in &batch.fresh {
+            let version = Some(resource.version);
+            self.ledger.record(resource.name.clone(), version, Standing::Awaited);
+        }
+        for name in &batch.removed {
+            self.ledger.forget(name);
+        }
+        let names = batch.fresh.iter().map(|r| (r.name.clone(), r.version)).collect();
+        self.must_answer = false;
+        self.flight = Some(Flight { nonce, since: now, names, completes: None, overdue: false });
+    }
+
+    /// The batch just sent was the last of this revision.
+    pub(crate) fn completes(&mut self, revision: u64) {
+        if let Some(flight) = &mut self.flight {
+            flight.completes = Some(revision);
+        }
+    }
+
+    /// The response in flight is accepted or refused.
+    pub(crate) fn answer(&mut self, error: Option<String>) -> Option<Answer> {
+        let flight = self.flight.take()?;
+        let standing = if error.is_some() { Standing::Refused } else { Standing::Acknowledged };
+        for (name, version) in &flight.names {
+            self.ledger.answer(name, *version, standing);
+        }
+        self.suspect = error.is_some();
+        self.refusals += u64::from(error.is_some());
+        self.last_error = error.clone().unwrap_or_default();
+        if let Some(revision) = flight.completes.filter(|_| self.ledger.is_settled()) {
+            self.completed = self.completed.max(Some(revision));
+        }
+        Some(Answer { names: flight.names.into_iter().map(|(name, _)| name).collect(), error })
+    }
+
+    /// When the response in flight stops to block.
+    pub(crate) fn lease_end(&self, lease: Duration) -> Option<Instant> {
+        let flight = self.flight.as_ref().filter(|flight| !flight.overdue)?;
+        Some(flight.since + lease)
+    }
+
+    /// Ends the lease of the response in flight. Returns what it was about.
+    pub(crate) fn end_lease(&mut self) -> Vec<Arc<str>> {
+        let Some(flight) = &mut self.flight else { return Vec::new() };
+        flight.overdue = true;
+        flight.names.iter().map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -1,0 +1,53 @@
+//! The incremental variant: how a request is read and a response is filled (xds.md 3.17).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    snapshot::{GatewayView, Version},
+    xds::{
+        channel::{Batch, Channel},
+        ledger::Standing,
+    },
+};
+
+/// Applies a request. A nonce never makes it void (xds.md 3.3).
+pub(crate) fn subscribe(
+    channel: &mut Channel,
+    subscribe: Vec<Arc<str>>,
+    unsubscribe: Vec<Arc<str>>,
+    initial: BTreeMap<Arc<str>, String>,
+) {
+    let effect = channel.subscription.change(subscribe, unsubscribe);
+    if !effect.first {
+        channel.apply(effect);
+        return;
+    }
+    // Only what is subscribed: the rest would be tracked for ever.
+    let claims = initial.into_iter().filter(|(name, _)| channel.subscription.sees(name));
+    for (name, version) in claims.collect::<Vec<_>>() {
+        channel.ledger.record(name, Version::parse(&version), Standing::Claimed);
+    }
+    channel.apply(effect);
+    channel.touch_all();
+    // A client that holds something has had its first answer on another stream.
+    channel.must_answer &= channel.ledger.len() == 0;
+}
+
+/// What is to be said now, if anything.
+pub(crate) fn fill(
+    channel: &mut Channel,
+    view: &GatewayView,
+    latest: &GatewayView,
+) -> Option<Batch> {
+    let budget = channel.budget();
+    let due = channel.take_due(view, latest, budget);
+    if due.is_empty() && !channel.must_answer {
+        return None;
+    }
+    Some(Batch { resources: due.upserts.clone(), fresh: due.upserts, removed: due.missing })
+}
+
+/// The removal of clusters that gate G2 has let go.
+pub(crate) fn remove(released: Vec<Arc<str>>) -> Batch {
+    Batch { removed: released, ..Batch::default() }
+}

@@ -1,0 +1,252 @@
+//! Make before break: routes wait for clusters, and removals of clusters wait for routes.
+//!
+//! Owns gates G1 and G2 of xds.md 3.5 for one stream. Must not know how anything is sent. Cost:
+//! G1 is linear in the clusters that are warming, G2 in those that are held; both are mostly none.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::snapshot::{GatewayView, Kind, Resource};
+
+/// G1: which view routes may be taken from.
+///
+/// A view is pinned while its clusters warm, so that a steady flow of new clusters delays routes
+/// by one warm-up and not for ever.
+#[derive(Debug, Default)]
+pub(crate) struct MakeGate {
+    warming: BTreeMap<Arc<str>, Warming>,
+    /// Which clusters wait for a resource.
+    waiters: BTreeMap<(Kind, Arc<str>), Vec<Arc<str>>>,
+    pin: Option<Pin>,
+    open: Option<Arc<GatewayView>>,
+}
+
+/// A cluster that was added on this stream and may not be in use yet.
+#[derive(Debug)]
+struct Warming {
+    /// When the cluster was answered: the timer runs from here.
+    answered: Option<Instant>,
+    /// How many of the resources that it awaits have not been accepted.
+    awaits: usize,
+}
+
+#[derive(Debug)]
+struct Pin {
+    view: Arc<GatewayView>,
+    /// Added clusters of the view that are not warm.
+    waiting: BTreeSet<Arc<str>>,
+}
+
+impl MakeGate {
+    /// The view that listeners and routes are taken from.
+    pub(crate) fn open(&self) -> Option<&Arc<GatewayView>> {
+        self.open.as_ref()
+    }
+
+    /// Lets everything pass.
+    pub(crate) fn force_open(&mut self, view: &Arc<GatewayView>) {
+        self.open = Some(view.clone());
+    }
+
+    /// Clusters were added. `has` tells what the client has accepted already.
+    pub(crate) fn added(&mut self, clusters: &[Arc<Resource>], has: impl Fn(Kind, &str) -> bool) {
+        for cluster in clusters {
+            if self.warming.remove(&cluster.name).is_some() {
+                self.drop_waiters();
+            }
+            let warming = Warming { answered: None, awaits: 0 };
+            self.warming.insert(cluster.name.clone(), warming);
+        }
+        for cluster in clusters {
+            for awaited in &cluster.awaits {
+                let cold = awaited.0 == Kind::Cluster && self.warming.contains_key(&awaited.1);
+                if has(awaited.0, &awaited.1) && !cold {
+                    continue;
+                }
+                self.waiters.entry(awaited.clone()).or_default().push(cluster.name.clone());
+                if let Some(warming) = self.warming.get_mut(&cluster.name) {
+                    warming.awaits += 1;
+                }
+            }
+        }
+    }
+
+    /// Clusters were accepted or refused, or were not answered in time.
+    pub(crate) fn answered(&mut self, clusters: &[Arc<str>], now: Instant) {
+        for name in clusters {
+            if let Some(warming) = self.warming.get_mut(name) {
+                warming.answered.get_or_insert(now);
+            }
+            self.finish_if_warm(name);
+        }
+    }
+
+    /// Another resource was accepted.
+    pub(crate) fn accepted(&mut self, kind: Kind, name: &Arc<str>) {
+        for cluster in self.waiters.remove(&(kind, name.clone())).unwrap_or_default() {
+            if let Some(warming) = self.warming.get_mut(&cluster) {
+                warming.awaits = warming.awaits.saturating_sub(1);
+            }
+            self.finish_if_warm(&cluster);
+        }
+    }
+
+    fn finish_if_warm(&mut self, cluster: &Arc<str>) {
+        let warm = |w: &Warming| w.answered.is_some() && w.awaits == 0;
+        if self.warming.get(cluster).is_some_and(warm) {
+            self.warming.remove(cluster);
+            self.accepted(Kind::Cluster, cluster);
+        }
+    }
+
+    /// Gives up on clusters that have been warming for too long.
+    pub(crate) fn expire(&mut self, now: Instant, warm_timeout: Duration) {
+        let late = |w: &Warming| w.answered.is_some_and(|at| at + warm_timeout <= now);
+        let cold: Vec<_> = self.warming.iter().filter(|(_, w)| late(w)).collect();
+        let cold: Vec<_> = cold.into_iter().map(|(name, _)| name.clone()).collect();
+        if cold.is_empty() {
+            return;
+        }
+        for cluster in cold {
+            self.warming.remove(&cluster);
+            self.accepted(Kind::Cluster, &cluster);
+        }
+        self.drop_waiters();
+    }
+
+    /// Forgets who waits and is not warming any more.
+    fn drop_waiters(&mut self) {
+        for clusters in self.waiters.values_mut() {
+            clusters.retain(|cluster| self.warming.contains_key(cluster));
+        }
+        self.waiters.retain(|_, clusters| !clusters.is_empty());
+    }
+
+    /// When the next cluster will have been warming for too long.
+    pub(crate) fn deadline(&self, warm_timeout: Duration) -> Option<Instant> {
+        self.warming.values().filter_map(|w| w.answered).min().map(|at| at + warm_timeout)
+    }
+
+    /// Opens for the newest view whose clusters are warm. `unsent` are the clusters of `latest`
+    /// that this stream must still be sent, and `progress` is where any cluster stands.
+    pub(crate) fn advance(
+        &mut self,
+        latest: &Arc<GatewayView>,
+        unsent: impl Fn() -> BTreeSet<Arc<str>>,
+        progress: impl Fn(&str) -> Progress,
+    ) {
+        while self.open.as_ref().is_none_or(|open| open.revision != latest.revision) {
+            let warming = &self.warming;
+            let pin = self.pin.get_or_insert_with(|| Pin {
+                view: latest.clone(),
+                waiting: warming.keys().cloned().chain(unsent()).collect(),
+            });
+            let mut gone = false;
+            pin.waiting.retain(|name| {
+                let progress = progress(name);
+                let warms = warming.contains_key(name);
+                gone |= progress == Progress::Gone && !warms;
+                warms || progress == Progress::Unsent
+            });
+            if gone {
+                // A cluster of the pinned view will never be sent: only a newer view can do.
+                self.pin = None;
+            } else if pin.waiting.is_empty() {
+                self.open = self.pin.take().map(|pin| pin.view);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Where a cluster stands on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It must still be sent.
+    Unsent,
+    /// It was sent.
+    Sent,
+    /// It was never sent, and will not be.
+    Gone,
+}
+
+/// G2: clusters that are gone from the view and not yet from the client.
+#[derive(Debug, Default)]
+pub(crate) struct BreakGate {
+    held: BTreeMap<Arc<str>, Held>,
+    /// Since when nothing of the routes is refused or unanswered.
+    quiet_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// The revision that no longer has it, or a later one.
+    revision: u64,
+    since: Instant,
+    /// What a state-of-the-world response goes on saying. A client that reconnects may hold a
+    /// cluster that nobody has bytes of; its removal is a name.
+    resource: Option<Arc<Resource>>,
+}
+
+impl BreakGate {
+    /// A cluster that the client holds is gone from this revision.
+    pub(crate) fn hold(
+        &mut self,
+        name: &Arc<str>,
+        revision: u64,
+        resource: Option<Arc<Resource>>,
+        now: Instant,
+    ) {
+        let held = Held { revision, since: now, resource };
+        self.held.entry(name.clone()).or_insert(held);
+    }
+
+    /// The cluster is back, or the client does not hold it any more.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.held.retain(|name, _| keep(name));
+    }
+
+    /// The clusters that are held, by name.
+    pub(crate) fn resources(&self) -> Vec<Arc<Resource>> {
+        self.held.values().filter_map(|held| held.resource.clone()).collect()
+    }
+
+    /// Notes whether something of the routes is refused or unanswered: no timer runs then.
+    pub(crate) fn observe(&mut self, quiet: bool, now: Instant) {
+        self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
+    }
+
+    /// Lets go what no route of the client can name: all its routes are of revision `completed`
+    /// or later. Also what has waited for too long.
+    pub(crate) fn release(
+        &mut self,
+        completed: Option<u64>,
+        now: Instant,
+        drain_timeout: Duration,
+    ) -> Vec<Arc<str>> {
+        let quiet_since = self.quiet_since;
+        let free = |held: &Held| {
+            let due = quiet_since.map(|quiet| quiet.max(held.since) + drain_timeout);
+            Some(held.revision) <= completed || due.is_some_and(|due| due <= now)
+        };
+        let names: Vec<_> = self.held.iter().filter(|(_, held)| free(held)).collect();
+        let names: Vec<_> = names.into_iter().map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            self.held.remove(name);
+        }
+        names
+    }
+
+    /// When something held will have waited for too long.
+    pub(crate) fn deadline(&self, drain_timeout: Duration) -> Option<Instant> {
+        let quiet = self.quiet_since?;
+        self.held.values().map(|held| quiet.max(held.since) + drain_timeout).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,428 @@
+//! One Envoy stream: five channels, two gates, and what is sent next.
+//!
+//! Owns the order of sending (xds.md 3.5). Pure: takes requests, views and `now`; gives frames
+//! and the next moment at which time alone changes something. Must not know sockets or tasks.
+//! Cost: a wake costs what changed; a call with nothing to do looks at five channels.
+
+use std::{
+    array, mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    settings::{Mechanisms, Timings},
+    snapshot::{GatewayView, Kind, Resource},
+    xds::{
+        channel::{Answer, Batch, Channel},
+        delta,
+        gate::{BreakGate, MakeGate, Progress},
+        ledger::Standing,
+        request::{Request, Variant, Wants},
+        sotw,
+        wire::Frame,
+    },
+};
+
+/// What a session goes by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    gates: bool,
+    warm_timeout: Duration,
+    drain_timeout: Duration,
+    ack_timeout: Duration,
+    endpoint_delay: Duration,
+}
+
+impl Rules {
+    /// The part of the settings that concerns a stream.
+    pub(crate) fn new(mechanisms: &Mechanisms, timings: &Timings) -> Rules {
+        Rules {
+            gates: mechanisms.gates,
+            warm_timeout: timings.warm_timeout,
+            drain_timeout: timings.drain_timeout,
+            ack_timeout: timings.ack_timeout,
+            endpoint_delay: timings.endpoint_delay,
+        }
+    }
+}
+
+/// What a request turned out to be.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It only said what is wanted.
+    Subscribed(Kind),
+    /// It also answered the response in flight.
+    Answered(Kind, Answer),
+    /// It answered a response that is no longer in flight.
+    Stale(Kind),
+    /// The type is not served.
+    UnknownType,
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(crate) struct Session {
+    variant: Variant,
+    rules: Rules,
+    channels: [Channel; Kind::ALL.len()],
+    view: Option<Arc<GatewayView>>,
+    make: MakeGate,
+    brake: BreakGate,
+    /// The client came with clusters, so it has routes as well, whatever it has asked for yet.
+    resumed: bool,
+    endpoints_due: Option<Instant>,
+    nonce: u64,
+    /// Leases of responses that ended without an answer.
+    expired: u64,
+}
+
+impl Session {
+    /// A stream on which nothing was said yet.
+    pub(crate) fn new(variant: Variant, rules: Rules) -> Session {
+        Session {
+            variant,
+            rules,
+            channels: array::from_fn(|idx| Channel::new(kind_at(idx))),
+            view: None,
+            make: MakeGate::default(),
+            brake: BreakGate::default(),
+            resumed: false,
+            endpoints_due: None,
+            nonce: 0,
+            expired: 0,
+        }
+    }
+
+    /// The channel of a type.
+    pub(crate) fn channel(&self, kind: Kind) -> &Channel {
+        let idx = Kind::ALL.iter().position(|k| *k == kind);
+        idx.and_then(|idx| self.channels.get(idx)).expect("invariant: a channel for every kind")
+    }
+
+    fn channel_mut(&mut self, kind: Kind) -> &mut Channel {
+        let idx = Kind::ALL.iter().position(|k| *k == kind);
+        idx.and_then(|idx| self.channels.get_mut(idx)).expect("invariant: a channel for every kind")
+    }
+
+    /// Leases that ended since this was last asked.
+    pub(crate) fn take_expired(&mut self) -> u64 {
+        mem::take(&mut self.expired)
+    }
+
+    /// A request arrived.
+    pub(crate) fn on_request(&mut self, request: Request, now: Instant) -> Outcome {
+        let Some(kind) = Kind::of_type_url(&request.type_url) else { return Outcome::UnknownType };
+        let variant = self.variant;
+        let channel = self.channel_mut(kind);
+        let matches = request.nonce.is_some_and(|nonce| channel.awaits(nonce));
+        let stale = request.nonce.is_some() && !matches;
+        // xds: 3.3, the answer to what is in flight will repeat the whole list; without one in
+        // flight, and with delta always, a subscription change must not be lost.
+        if stale && variant == Variant::Sotw && channel.is_blocked() {
+            return Outcome::Stale(kind);
+        }
+        let answer = if matches { channel.answer(request.error) } else { None };
+        let first = !channel.is_open();
+        match request.wants {
+            Wants::List { names, version } => sotw::subscribe(channel, names, version),
+            Wants::Change { subscribe, unsubscribe, initial } => {
+                delta::subscribe(channel, subscribe, unsubscribe, initial);
+            }
+        }
+        if first && kind == Kind::Cluster {
+            let channel = self.channel(kind);
+            self.resumed = channel.resume.is_some() || channel.ledger.len() > 0;
+        }
+        self.on_subscription(kind);
+        match answer {
+            Some(answer) => {
+                self.on_answer(kind, &answer, now);
+                Outcome::Answered(kind, answer)
+            }
+            None if stale => Outcome::Stale(kind),
+            None => Outcome::Subscribed(kind),
+        }
+    }
+
+    /// What the client unsubscribed needs no removal.
+    fn on_subscription(&mut self, kind: Kind) {
+        if kind == Kind::Cluster {
+            let Session { channels, brake, .. } = self;
+            let clusters = channels.iter().find(|channel| channel.kind == kind);
+            brake.retain(|name| clusters.is_some_and(|channel| channel.ledger.holds(name)));
+        }
+    }
+
+    fn on_answer(&mut self, kind: Kind, answer: &Answer, now: Instant) {
+        match kind {
+            Kind::Cluster => self.make.answered(&answer.names, now),
+            Kind::Secret | Kind::Endpoint if answer.error.is_none() => {
+                for name in &answer.names {
+                    // What was sent before the cluster is sent again after it.
+                    if !self.channel(kind).owes(name) {
+                        self.make.accepted(kind, name);
+                    }
+                }
+            }
+            Kind::Secret | Kind::Endpoint | Kind::Listener | Kind::Route => {}
+        }
+    }
+
+    /// A new view was published. Only the newest matters.
+    pub(crate) fn on_view(&mut self, view: Arc<GatewayView>, now: Instant) {
+        let old = self.view.replace(view.clone());
+        let changes = old.as_ref().and_then(|old| view.changes_since(old.revision));
+        let mut gone = Vec::new();
+        match changes {
+            Some(changes) => {
+                for (kind, name) in changes {
+                    self.channel_mut(*kind).touch(name);
+                    if *kind == Kind::Cluster {
+                        gone.push(name.clone());
+                    }
+                }
+            }
+            None => {
+                self.channels.iter_mut().for_each(Channel::touch_all);
+                gone.extend(self.channel(Kind::Cluster).ledger.names().cloned());
+            }
+        }
+        self.hold_removals(&gone, &view, old.as_deref(), now);
+    }
+
+    /// Clusters that the client holds and the view lacks are held, the others are not.
+    fn hold_removals(
+        &mut self,
+        names: &[Arc<str>],
+        view: &GatewayView,
+        old: Option<&GatewayView>,
+        now: Instant,
+    ) {
+        self.brake.retain(|name| view.get(Kind::Cluster, name).is_none());
+        for name in names {
+            let held = self.channel(Kind::Cluster).ledger.holds(name);
+            if held && view.get(Kind::Cluster, name).is_none() {
+                let resource = old.and_then(|old| old.get(Kind::Cluster, name)).cloned();
+                self.brake.hold(name, view.revision, resource, now);
+            }
+        }
+    }
+
+    /// The next response, from the newest view. The caller must be able to send it.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(Kind, Frame)> {
+        self.expire(now);
+        let view = self.view.clone()?;
+        self.read(&view, now);
+        self.open_make(&view);
+        let frame = Kind::ALL.into_iter().find_map(|kind| self.upserts(kind, &view, now));
+        frame.or_else(|| self.removals(&view, now))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        for channel in &mut self.channels {
+            let lease = channel.lease_end(self.rules.ack_timeout);
+            if lease.is_some_and(|end| end <= now) {
+                self.expired += 1;
+                let names = channel.end_lease();
+                if channel.kind == Kind::Cluster {
+                    self.make.answered(&names, now);
+                }
+            }
+        }
+        self.make.expire(now, self.rules.warm_timeout);
+    }
+
+    /// Compares whole where that is due.
+    fn read(&mut self, view: &GatewayView, now: Instant) {
+        for kind in Kind::ALL {
+            let variant = self.variant;
+            let channel = self.channel_mut(kind);
+            if variant == Variant::Sotw {
+                sotw::resume(channel, view);
+            }
+            if channel.read(view) && kind == Kind::Cluster {
+                let names: Vec<_> = channel.ledger.names().cloned().collect();
+                self.hold_removals(&names, view, None, now);
+            }
+        }
+    }
+
+    fn open_make(&mut self, view: &Arc<GatewayView>) {
+        if !self.rules.gates {
+            return self.make.force_open(view);
+        }
+        let Session { channels, make, .. } = self;
+        let clusters = channels.iter().find(|channel| channel.kind == Kind::Cluster);
+        let unsent =
+            || clusters.iter().flat_map(|channel| channel.additions(view)).cloned().collect();
+        make.advance(view, unsent, |name| {
+            let Some(channel) = clusters else { return Progress::Gone };
+            let unsent = channel.subscription.sees(name) && view.get(Kind::Cluster, name).is_some();
+            match channel.ledger.holds(name) {
+                true => Progress::Sent,
+                false if unsent => Progress::Unsent,
+                false => Progress::Gone,
+            }
+        });
+    }
+
+    fn upserts(
+        &mut self,
+        kind: Kind,
+        latest: &Arc<GatewayView>,
+        now: Instant,
+    ) -> Option<(Kind, Frame)> {
+        let channel = self.channel(kind);
+        if !channel.is_open() || channel.is_blocked() || self.is_delayed(kind, latest, now) {
+            return None;
+        }
+        let view = match kind {
+            Kind::Secret | Kind::Cluster | Kind::Endpoint => latest.clone(),
+            Kind::Listener | Kind::Route => self.make.open()?.clone(),
+        };
+        let held = self.held(kind);
+        let variant = self.variant;
+        let channel = self.channel_mut(kind);
+        let batch = match variant {
+            Variant::Sotw => sotw::fill(channel, &view, latest, &held),
+            Variant::Delta => delta::fill(channel, &view, latest),
+        }?;
+        let frame = self.send(kind, batch, now);
+        let channel = self.channel_mut(kind);
+        if !channel.is_pending(&view) {
+            channel.completes(view.revision);
+        }
+        Some((kind, frame))
+    }
+
+    /// Whether endpoints are kept back, which only a test of the gates asks for.
+    fn is_delayed(&mut self, kind: Kind, view: &GatewayView, now: Instant) -> bool {
+        let delay = self.rules.endpoint_delay;
+        if kind != Kind::Endpoint || delay.is_zero() {
+            return false;
+        }
+        let pending = self.channel(kind).is_pending(view);
+        let due = pending.then(|| self.endpoints_due.unwrap_or(now + delay));
+        self.endpoints_due = due.filter(|due| now < *due);
+        self.endpoints_due.is_some()
+    }
+
+    fn held(&self, kind: Kind) -> Vec<Arc<Resource>> {
+        match (kind, self.variant) {
+            (Kind::Cluster, Variant::Sotw) => self.brake.resources(),
+            (
+                Kind::Secret | Kind::Cluster | Kind::Endpoint | Kind::Listener | Kind::Route,
+                Variant::Sotw | Variant::Delta,
+            ) => Vec::new(),
+        }
+    }
+
+    /// Removals of clusters come last.
+    fn removals(&mut self, view: &Arc<GatewayView>, now: Instant) -> Option<(Kind, Frame)> {
+        let completed = self.routes_completed(now);
+        let channel = self.channel(Kind::Cluster);
+        if !channel.is_open() || channel.is_blocked() {
+            return None;
+        }
+        let released = self.brake.release(completed, now, self.rules.drain_timeout);
+        if released.is_empty() {
+            return None;
+        }
+        let batch = match self.variant {
+            Variant::Sotw => {
+                sotw::remove(self.channel(Kind::Cluster), view, &self.brake.resources())
+            }
+            Variant::Delta => delta::remove(released),
+        };
+        let frame = self.send(Kind::Cluster, batch, now);
+        self.channel_mut(Kind::Endpoint).prune(view);
+        Some((Kind::Cluster, frame))
+    }
+
+    /// The revision that the client's routes have reached, if it is known.
+    fn routes_completed(&mut self, now: Instant) -> Option<u64> {
+        let mut completed = Some(u64::MAX);
+        if !self.rules.gates {
+            return completed;
+        }
+        let mut quiet = true;
+        for channel in &mut self.channels {
+            match channel.kind {
+                Kind::Listener | Kind::Route => {}
+                Kind::Secret | Kind::Cluster | Kind::Endpoint => continue,
+            }
+            if !channel.is_open() {
+                // It holds no routes; or, if it reconnected, it has not told yet.
+                completed = completed.filter(|_| !self.resumed);
+                continue;
+            }
+            let open = self.make.open();
+            if let Some(open) = open.filter(|open| channel.is_quiet() && !channel.is_pending(open))
+            {
+                channel.completed = channel.completed.max(Some(open.revision));
+            }
+            completed = completed.min(channel.completed);
+            quiet &= channel.is_quiet();
+        }
+        self.brake.observe(quiet, now);
+        completed
+    }
+
+    /// Records a batch as sent.
+    fn send(&mut self, kind: Kind, batch: Batch, now: Instant) -> Frame {
+        self.nonce += 1;
+        let nonce = self.nonce;
+        if kind == Kind::Cluster && self.rules.gates {
+            self.follow_clusters(&batch.fresh);
+        }
+        self.channel_mut(kind).sent(&batch, nonce, now);
+        match self.variant {
+            Variant::Sotw => {
+                Frame::sotw(kind, nonce, sotw::version_of(&batch.resources), &batch.resources)
+            }
+            Variant::Delta => Frame::delta(kind, nonce, &batch.resources, &batch.removed),
+        }
+    }
+
+    /// Clusters leave: those that are new warm up, and endpoints follow each of them.
+    fn follow_clusters(&mut self, clusters: &[Arc<Resource>]) {
+        for cluster in clusters {
+            for (kind, name) in &cluster.awaits {
+                match kind {
+                    // xds: Envoy does not ask again for the endpoints of a cluster that changed,
+                    // and warms it until it gets them (3.5, rule 3).
+                    Kind::Endpoint => self.channel_mut(Kind::Endpoint).force(name),
+                    Kind::Secret | Kind::Cluster | Kind::Listener | Kind::Route => {}
+                }
+            }
+        }
+        let Session { channels, make, .. } = self;
+        let channel = |kind| channels.iter().find(move |channel| channel.kind == kind);
+        let held = |name: &str| channel(Kind::Cluster).is_some_and(|c| c.ledger.holds(name));
+        let added: Vec<_> = clusters.iter().filter(|c| !held(&c.name)).cloned().collect();
+        make.added(&added, |kind, name| match kind {
+            Kind::Endpoint => false,
+            Kind::Cluster => held(name),
+            Kind::Secret | Kind::Listener | Kind::Route => {
+                let standing = channel(kind).and_then(|channel| channel.ledger.standing(name));
+                matches!(standing, Some(Standing::Acknowledged | Standing::Claimed))
+            }
+        });
+    }
+
+    /// When time alone will change what `next` says.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let leases = self.channels.iter().filter_map(|c| c.lease_end(self.rules.ack_timeout));
+        let blocked = |kind| self.channel(kind).is_blocked();
+        let warm = self.make.deadline(self.rules.warm_timeout);
+        let drain = self.brake.deadline(self.rules.drain_timeout);
+        let drain = drain.filter(|_| !blocked(Kind::Cluster));
+        let endpoints = self.endpoints_due.filter(|_| !blocked(Kind::Endpoint));
+        leases.chain(warm).chain(drain).chain(endpoints).min()
+    }
+}
+
+fn kind_at(idx: usize) -> Kind {
+    *Kind::ALL.get(idx).expect("invariant: a channel for every kind")
+}

@@ -1,0 +1,84 @@
+//! The state-of-the-world variant: how a request is read and a response is filled (xds.md 3.17).
+
+use std::sync::Arc;
+
+use crate::{
+    snapshot::{GatewayView, Resource, Version},
+    xds::{
+        channel::{Batch, Budget, Channel},
+        ledger::Standing,
+    },
+};
+
+/// Applies a request.
+pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: String) {
+    if !channel.is_open() && !version.is_empty() {
+        channel.resume = Some(version);
+    }
+    let effect = channel.subscription.list(names);
+    channel.apply(effect);
+}
+
+/// A client that reconnects with the version of all that it sees needs no answer. An explicit
+/// subscription is always answered (xds.md 3.3).
+pub(crate) fn resume(channel: &mut Channel, view: &GatewayView) {
+    let Some(version) = channel.resume.take() else { return };
+    let table = view.table(channel.kind);
+    let visible: Vec<_> = channel.subscription.visible(table).cloned().collect();
+    if channel.subscription.is_wildcard() && version_of(&visible).is(&version) {
+        for resource in visible {
+            let version = Some(resource.version);
+            channel.ledger.record(resource.name.clone(), version, Standing::Claimed);
+        }
+        channel.must_answer = false;
+    }
+}
+
+/// What is to be said now, if anything. `held` are clusters that must not go yet.
+pub(crate) fn fill(
+    channel: &mut Channel,
+    view: &GatewayView,
+    latest: &GatewayView,
+    held: &[Arc<Resource>],
+) -> Option<Batch> {
+    if channel.kind.is_full_state() {
+        let due = channel.take_due(view, latest, Budget::UNLIMITED);
+        let silent = due.is_empty() && !channel.must_answer;
+        return (!silent).then(|| whole(channel, view, held, due.upserts));
+    }
+    let budget = channel.budget();
+    let due = channel.take_due(view, latest, budget);
+    // xds: a name that does not exist is met with silence; it stays subscribed.
+    let resources = due.upserts;
+    (!resources.is_empty()).then(|| Batch { fresh: resources.clone(), resources, removed: vec![] })
+}
+
+/// The removal of clusters that gate G2 has let go: all but them.
+pub(crate) fn remove(channel: &Channel, view: &GatewayView, held: &[Arc<Resource>]) -> Batch {
+    whole(channel, view, held, Vec::new())
+}
+
+/// All that is visible and all that is held. Absence removes.
+fn whole(
+    channel: &Channel,
+    view: &GatewayView,
+    held: &[Arc<Resource>],
+    fresh: Vec<Arc<Resource>>,
+) -> Batch {
+    let visible = channel.subscription.visible(view.table(channel.kind));
+    let mut resources: Vec<_> = visible.chain(held).cloned().collect();
+    resources.sort_by(|a, b| a.name.cmp(&b.name));
+    let absent = |name: &&Arc<str>| resources.binary_search_by(|r| r.name.cmp(name)).is_err();
+    let removed = channel.ledger.names().filter(absent).cloned().collect();
+    Batch { resources, fresh, removed }
+}
+
+/// The version of a response: a hash of the names and versions that it lists.
+pub(crate) fn version_of(resources: &[Arc<Resource>]) -> Version {
+    let mut text = String::new();
+    for resource in resources {
+        text.push_str(&resource.name);
+        text.push_str(&resource.version.to_string());
+    }
+    Version::of(text.as_bytes())
+}

@@ -1,0 +1,272 @@
+//! The task of one Envoy stream: it waits, and lets the session decide.
+//!
+//! Owns the clock and the channels of a stream. Must not know the protocol. Cost: one task, a
+//! queue of one response, and nothing that grows while the Envoy does not read.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+use tonic::{Status, Streaming};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::{
+    key::GatewayId,
+    snapshot::{Kind, Publisher, Subscription},
+    xds::{
+        channel::Answer,
+        node::{Resolver, agent_version},
+        registry::{EnvoyRegistry, EnvoyStatus, Record, TypeStatus},
+        request::{Request, Variant},
+        session::{Outcome, Rules, Session},
+        wire::Frame,
+    },
+};
+
+/// A response that is not taken off our hands for this long: the Envoy does not read (faults.md
+/// D5). It answers pings, or keepalive would have ended the connection sooner.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much of an Envoy's complaint is logged.
+const MAX_REASON: usize = 300;
+
+/// What all streams share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub publisher: Arc<Publisher>,
+    pub registry: Arc<EnvoyRegistry>,
+    pub resolve: Resolver,
+    pub rules: Rules,
+    /// True once the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Why a stream ends before the Envoy ends it.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    MissingNode,
+    NoGateway(String),
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Status {
+        match refusal {
+            Refusal::MissingNode => {
+                Status::invalid_argument("the first request names no node.id: start Envoy with one")
+            }
+            Refusal::NoGateway(cluster) => Status::invalid_argument(format!(
+                "node.cluster `{cluster}` names no gateway: it must be the name of an MseIngressConfig"
+            )),
+        }
+    }
+}
+
+/// Serves one stream until the Envoy or the server ends it.
+pub(crate) async fn run<M: Into<Request>>(
+    shared: Shared,
+    variant: Variant,
+    peer: Option<SocketAddr>,
+    mut requests: Streaming<M>,
+    responses: mpsc::Sender<Result<Frame, Status>>,
+) {
+    let mut stopping = shared.stopping.clone();
+    let first = tokio::select! {
+        first = requests.message() => first,
+        () = stopped(&mut stopping) => return,
+    };
+    let Ok(Some(first)) = first else { return };
+    let first: Request = first.into();
+    let (node, gateway) = match identify(first.node.as_ref(), shared.resolve) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            warn!(?peer, reason = ?refusal, "refused an ads stream");
+            // The receiver is gone only if the Envoy is.
+            let _ = responses.send(Err(refusal.into())).await;
+            return;
+        }
+    };
+    let delta = variant == Variant::Delta;
+    let span = info_span!("ads", node = %node.id, %gateway, delta);
+    let record = shared.registry.open(EnvoyStatus {
+        node_id: node.id.clone(),
+        gateway: gateway.to_string(),
+        gateway_found: false,
+        delta,
+        version: agent_version(&node),
+        address: peer,
+        types: Default::default(),
+    });
+    let stream = Stream {
+        session: Session::new(variant, shared.rules),
+        views: shared.publisher.subscribe(&gateway),
+        record,
+        stopping,
+    };
+    let serve = async {
+        info!(?peer, version = agent_version(&node), "envoy connected");
+        warn_if_unknown(&shared.publisher, &node, &gateway);
+        let end = stream.serve(first, requests, responses).await;
+        info!(reason = end, "ads stream ended");
+    };
+    serve.instrument(span).await;
+}
+
+fn identify(node: Option<&Node>, resolve: Resolver) -> Result<(Node, GatewayId), Refusal> {
+    let node = node.filter(|node| !node.id.is_empty()).ok_or(Refusal::MissingNode)?;
+    let gateway = resolve(&node.cluster);
+    let gateway = gateway.ok_or_else(|| Refusal::NoGateway(node.cluster.clone()))?;
+    Ok((node.clone(), gateway))
+}
+
+fn warn_if_unknown(publisher: &Publisher, node: &Node, gateway: &GatewayId) {
+    let known = publisher.current();
+    if !known.contains_key(gateway) {
+        let known: Vec<_> = known.keys().map(GatewayId::to_string).collect();
+        warn!(
+            node = node.id,
+            cluster = node.cluster,
+            known = known.join(", "),
+            "node.cluster names a gateway that does not exist; the stream waits for it",
+        );
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone: stopped as well.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+struct Stream {
+    session: Session,
+    views: Subscription,
+    record: Record,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Stream {
+    /// Returns why it ended.
+    async fn serve<M: Into<Request>>(
+        mut self,
+        first: Request,
+        mut requests: Streaming<M>,
+        responses: mpsc::Sender<Result<Frame, Status>>,
+    ) -> &'static str {
+        self.on_request(first);
+        self.on_view();
+        // xds: 3.13, room first and then the response, so that it says what is true when it
+        // leaves. While there is no room, requests and views only mark what is owed.
+        let mut room = None;
+        let mut waiting_since = Instant::now();
+        loop {
+            if let Some(permit) = room.take() {
+                match self.next() {
+                    Some(frame) => {
+                        mpsc::Permit::send(permit, Ok(frame));
+                        waiting_since = Instant::now();
+                    }
+                    None => room = Some(permit),
+                }
+            }
+            let deadline = match room {
+                Some(_) => self.session.deadline(),
+                None => Some(waiting_since + STALL_LIMIT),
+            };
+            tokio::select! {
+                permit = responses.reserve(), if room.is_none() => match permit {
+                    Ok(permit) => room = Some(permit),
+                    Err(_) => return "envoy is gone",
+                },
+                request = requests.message() => match request {
+                    Ok(Some(request)) => self.on_request(request.into()),
+                    Ok(None) => return "envoy ended it",
+                    Err(status) => {
+                        debug!(%status, "ads request failed");
+                        return "the connection broke";
+                    }
+                },
+                changed = self.views.changed() => match changed {
+                    Ok(()) => self.on_view(),
+                    Err(_) => return "nothing publishes any more",
+                },
+                () = sleep_until(deadline.unwrap_or(waiting_since).into()), if deadline.is_some() => {
+                    if room.is_none() {
+                        warn!(seconds = STALL_LIMIT.as_secs(), "envoy does not read its responses");
+                        return "envoy does not read";
+                    }
+                }
+                () = stopped(&mut self.stopping) => return "the server stops",
+            }
+        }
+    }
+
+    fn on_view(&mut self) {
+        let view = self.views.borrow_and_update().clone();
+        if let Some(view) = view {
+            self.record.meter().wakes.fetch_add(1, Relaxed);
+            self.record.update(|status| status.gateway_found = true);
+            self.session.on_view(view, Instant::now());
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        let url = request.type_url.clone();
+        match self.session.on_request(request, Instant::now()) {
+            Outcome::Subscribed(kind) => self.report(kind),
+            Outcome::Answered(kind, answer) => {
+                self.log_answer(kind, &answer);
+                self.report(kind);
+            }
+            Outcome::Stale(kind) => {
+                self.record.meter().stale_nonces.fetch_add(1, Relaxed);
+                debug!(%kind, "answer to a response no longer in flight");
+            }
+            Outcome::UnknownType => {
+                self.record.meter().unknown_types.fetch_add(1, Relaxed);
+                debug!(type_url = url, "type is not served");
+            }
+        }
+    }
+
+    fn log_answer(&self, kind: Kind, answer: &Answer) {
+        let Some(error) = &answer.error else { return };
+        self.record.meter().refused(kind);
+        let reason: String = error.chars().take(MAX_REASON).collect();
+        warn!(%kind, resources = answer.names.len(), reason, "envoy refused a response");
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        let next = self.session.next(Instant::now());
+        let expired = self.session.take_expired();
+        self.record.meter().expired_leases.fetch_add(expired, Relaxed);
+        let (kind, frame) = next?;
+        let bytes = frame.encoded_len();
+        self.record.meter().sent(kind, bytes);
+        self.report(kind);
+        debug!(%kind, bytes, "response");
+        Some(frame)
+    }
+
+    /// Shows how the Envoy stands with a type.
+    fn report(&self, kind: Kind) {
+        let channel = self.session.channel(kind);
+        // Not looked for on a stream that never refused anything, which is nearly every one.
+        let refused = (channel.refusals > 0).then(|| channel.ledger.refused());
+        let status = TypeStatus {
+            sent: channel.ledger.len(),
+            acknowledged: channel.ledger.settled(),
+            refusals: channel.refusals,
+            last_error: channel.last_error.clone(),
+            rejected: refused.into_iter().flatten().cloned().collect(),
+        };
+        self.record.update(|envoy| {
+            envoy.types.insert(kind, status);
+        });
+    }
+}
