@@ -58,16 +58,17 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     stop.received().await;
     tracing::info!("stopping; Envoys keep what they have");
     tokio::select! {
-        () = handle.shutdown() => {}
+        ended = handle.shutdown() => ended?,
         () = stop.received() => tracing::warn!("stopped before all streams had ended"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGTERM and Ctrl-C.
+/// SIGTERM, Ctrl-C, and the end of the terminal.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl StopSignals {
@@ -75,7 +76,8 @@ impl StopSignals {
         let listen = |kind| signal(kind).context("listen for signals");
         let terminate = listen(SignalKind::terminate())?;
         let interrupt = listen(SignalKind::interrupt())?;
-        Ok(StopSignals { terminate, interrupt })
+        let hangup = listen(SignalKind::hangup())?;
+        Ok(StopSignals { terminate, interrupt, hangup })
     }
 
     /// Resolves at the next signal.
@@ -83,6 +85,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     cli::flags::GatewayFlags,
     diag::Severity,
     key::GatewayId,
-    resources,
+    resources::print,
     serve::{self, Translated},
     snapshot::{GatewayView, Kind},
 };
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     }
     let rows: Vec<Row<'_>> = chosen(&translated, args.gateway.as_deref())?
         .flat_map(|(id, view)| rows(id, view))
-        .collect();
+        .collect::<Result<_>>()?;
     match args.output {
         Format::Yaml => print_yaml(&rows, out)?,
         Format::Json => {
@@ -84,14 +84,16 @@ fn chosen<'a>(translated: &'a Translated, gateway: Option<&str>) -> Result<Views
     Ok(Box::new(views.get_key_value(id).into_iter()))
 }
 
-fn rows<'a>(id: &'a GatewayId, view: &'a GatewayView) -> impl Iterator<Item = Row<'a>> {
+fn rows<'a>(id: &'a GatewayId, view: &'a GatewayView) -> impl Iterator<Item = Result<Row<'a>>> {
     let resources = Kind::ALL.into_iter().flat_map(|kind| view.table(kind).iter());
-    resources.map(|resource| Row {
-        gateway: id.to_string(),
-        r#type: resource.kind.as_str(),
-        name: &resource.name,
-        version: resource.version.to_string(),
-        resource: resources::json(resource),
+    resources.map(|resource| {
+        Ok(Row {
+            gateway: id.to_string(),
+            r#type: resource.kind.as_str(),
+            name: &resource.name,
+            version: resource.version.to_string(),
+            resource: print::json(resource)?,
+        })
     })
 }
 

@@ -145,7 +145,8 @@ impl GatewayState {
         let object = std::mem::take(&mut self.pending);
         let mut dirty = Dirty { object, ..Dirty::default() };
         if dirty.object.attachment {
-            dirty.ingresses = ingresses.chain(self.attached.keys()).cloned().collect();
+            dirty.ingresses = ingresses.cloned().collect();
+            dirty.ingresses.extend(self.attached.keys().cloned());
         }
         dirty
     }

@@ -26,6 +26,7 @@ pub use findings::Findings;
 pub use work::Work;
 
 use crate::{
+    diag::Diag,
     engine::{
         findings::Row,
         gateway::{Dirty, GatewayState},
@@ -36,7 +37,6 @@ use crate::{
     key::{GatewayId, MemberId, ObjectName},
     member::Rules,
     model::MemberOrder,
-    diag::Diag,
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
     store::{Change, Store, Touched},

@@ -5,12 +5,7 @@ mod fixture;
 use fixture::{Fleet, ingress, slice};
 use proptest::prelude::*;
 
-use crate::{
-    engine::Work,
-    key::GatewayId,
-    snapshot::Kind,
-    store::{Change, Object},
-};
+use crate::{engine::Work, key::GatewayId, snapshot::Kind, store::Change};
 
 /// What one batch costs in a fleet of `size` hosts, each with a Service of its own.
 fn cost(size: usize, change: impl FnOnce(&Fleet) -> Vec<Change>) -> Work {

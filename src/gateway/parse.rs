@@ -45,6 +45,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let gateway = Gateway {
         id: GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() },
         members,
+        listen_address: defaults.listen_address,
         http_port,
         https_port,
         class_rule: class_rule(&object.spec),

@@ -53,7 +53,7 @@ pub(super) fn check(
     from: &str,
     defaults: &GatewayDefaults,
 ) -> Result<(), String> {
-    if !dns::is_label(&service.name) || !dns::is_label(&service.namespace) {
+    if !is_named(service) {
         return Err(format!("{:?} is not the name of a Service", service.to_string()));
     }
     if &*service.namespace != from {
@@ -63,6 +63,11 @@ pub(super) fn check(
         return Err(format!("Services of {SYSTEM_NAMESPACE} are not served"));
     }
     Ok(())
+}
+
+/// Whether this can be the name of a Service; of bounded length, and unambiguous in ours.
+pub(super) fn is_named(service: &ObjectName) -> bool {
+    dns::is_label(&service.name) && dns::is_label(&service.namespace)
 }
 
 fn is_legal(port: &PortRef) -> bool {

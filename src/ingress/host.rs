@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_rfc_1123_with_one_leading_wildcard() {
+    fn fault_f05_hosts_are_rfc_1123_with_one_leading_wildcard() {
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
         assert_eq!(longest.len(), 253);

@@ -21,6 +21,9 @@ const MAX_REPEAT: u32 = 1000;
 /// RE2 nests up to 1,000; nobody needs more than this, and it bounds our own recursion.
 const MAX_NESTING: u32 = 50;
 
+/// Instructions of an empty program: start, end, and what anchors it.
+const FRAME: usize = 8;
+
 /// An expression that was checked: what Envoy would refuse cannot be held in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Regex(Arc<str>);
@@ -43,15 +46,30 @@ impl Regex {
         if text.is_empty() {
             return refuse("it is empty");
         }
+        // Envoy compiles expressions byte by byte: `[à-ü]` or `é+` would mean something else.
+        if !text.is_ascii() {
+            return refuse("only ASCII is matched; in a path other characters are percent-encoded");
+        }
         if text.len() > MAX_SOURCE {
             let len = text.len();
             return refuse(format!("it has {len} bytes and may have {MAX_SOURCE}"));
         }
-        let program = program_size(text)?;
+        let program = Regex::program_size(text)?;
         if program > MAX_PROGRAM {
             return refuse(format!("its program has size {program} and may have {MAX_PROGRAM}"));
         }
         Ok(Regex(text.into()))
+    }
+
+    /// Upper bound of RE2's program size; the error if RE2 would refuse the syntax or read it
+    /// differently.
+    pub fn program_size(text: &str) -> Result<usize, RegexError> {
+        let mut parser = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build();
+        let tree = parser.parse(text).map_err(|err| {
+            let at = err.span().start.offset;
+            RegexError(format!("{} at byte {at}", err.kind()))
+        })?;
+        Ok(Walk { folds_case: false }.size(&tree)?.saturating_add(FRAME))
     }
 
     /// The expression as text.
@@ -62,18 +80,6 @@ impl Regex {
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, RegexError> {
     Err(RegexError(why.into()))
-}
-
-/// Upper bound of RE2's program size; the error if RE2 would refuse the syntax or read it
-/// differently.
-fn program_size(text: &str) -> Result<usize, RegexError> {
-    let mut parser = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build();
-    let tree = parser.parse(text).map_err(|err| {
-        let at = err.span().start.offset;
-        RegexError(format!("{} at byte {at}", err.kind()))
-    })?;
-    // Start, match and the instructions that anchor the whole expression.
-    Ok(Walk { folds_case: false }.size(&tree)?.saturating_add(4))
 }
 
 /// Walks in reading order, so that a flag is seen before what it applies to.
@@ -88,11 +94,12 @@ impl Walk {
             Ast::Empty(_) => Ok(1),
             Ast::Flags(set) => self.flags(&set.flags).map(|()| 1),
             Ast::Literal(literal) => self.literal(literal),
-            // Three lengths of UTF-8 besides ASCII, and the line break left out.
-            Ast::Dot(_) => Ok(10),
+            // Bytes before the line break, and after it.
+            Ast::Dot(_) => Ok(3),
             Ast::Assertion(assertion) => assertion_size(&assertion.kind),
             Ast::ClassUnicode(_) => unicode_class(),
-            Ast::ClassPerl(class) => Ok(perl_class(class)),
+            // `\w` has four ranges, and its negation five.
+            Ast::ClassPerl(_) => Ok(5),
             Ast::ClassBracketed(class) => self.bracketed(class),
             Ast::Repetition(repetition) => self.repetition(repetition),
             Ast::Group(group) => self.group(group),
@@ -127,30 +134,17 @@ impl Walk {
     fn literal(&self, literal: &ast::Literal) -> Result<usize, RegexError> {
         use ast::{HexLiteralKind, LiteralKind};
         match &literal.kind {
-            LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X) => {
-            }
+            LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X)
+                if literal.c.is_ascii() => {}
             LiteralKind::HexFixed(_) | LiteralKind::HexBrace(_) | LiteralKind::Octal => {
-                return refuse("code points are written \\x41 or \\x{1F600}");
-            }
-            LiteralKind::Superfluous if literal.c == '_' => {
-                return refuse("`\\_` is not an escape");
+                return refuse("characters by number are written \\x41 or \\x{41}, up to \\x7F");
             }
             LiteralKind::Verbatim
             | LiteralKind::Meta
             | LiteralKind::Superfluous
             | LiteralKind::Special(_) => {}
         }
-        Ok(self.char_size(literal.c))
-    }
-
-    /// A character is its UTF-8; one that folds case has a few forms, of which `k` and `s` have
-    /// one each outside ASCII.
-    fn char_size(&self, c: char) -> usize {
-        match (self.folds_case, c) {
-            (true, 'k' | 'K' | 's' | 'S') => 6,
-            (true, _) if !c.is_ascii() => 16,
-            _ => c.len_utf8(),
-        }
+        Ok(if self.folds_case { 2 } else { 1 })
     }
 
     fn bracketed(&mut self, class: &ast::ClassBracketed) -> Result<usize, RegexError> {
@@ -160,8 +154,8 @@ impl Walk {
                 return refuse("`&&`, `--` and `~~` in a class are not operators; escape them");
             }
         };
-        // What is left of UTF-8 has a dozen ranges.
-        Ok(items.saturating_add(if class.negated { 12 } else { 0 }))
+        // Between n ranges and around them are n + 1.
+        Ok(items.saturating_add(1))
     }
 
     fn class_item(&self, item: &ast::ClassSetItem) -> Result<usize, RegexError> {
@@ -172,30 +166,17 @@ impl Walk {
             ClassSetItem::Range(range) => {
                 self.literal(&range.start)?;
                 self.literal(&range.end)?;
-                Ok(self.range_size(range.start.c, range.end.c))
+                // With case folded, the range itself and what it has of either case.
+                Ok(if self.folds_case { 4 } else { 1 })
             }
-            ClassSetItem::Ascii(_) => Ok(if self.folds_case { 16 } else { 6 }),
-            ClassSetItem::Perl(class) => Ok(perl_class(class)),
+            ClassSetItem::Ascii(_) => Ok(if self.folds_case { 10 } else { 5 }),
+            ClassSetItem::Perl(_) => Ok(5),
             ClassSetItem::Unicode(_) => unicode_class(),
             ClassSetItem::Bracketed(_) => refuse("`[` in a class is written `\\[`"),
             ClassSetItem::Union(union) => union
                 .items
                 .iter()
                 .try_fold(0usize, |sum, item| Ok(sum.saturating_add(self.class_item(item)?))),
-        }
-    }
-
-    /// ASCII ranges are one instruction, and a few when case folds; others are split by the
-    /// length and the leading bytes of their UTF-8.
-    fn range_size(&self, start: char, end: char) -> usize {
-        match (start.is_ascii() && end.is_ascii(), self.folds_case) {
-            (true, false) => 1,
-            (true, true) => 10,
-            (false, false) => 20,
-            (false, true) => usize::try_from(u32::from(end) - u32::from(start))
-                .unwrap_or(usize::MAX)
-                .saturating_mul(4)
-                .saturating_add(20),
         }
     }
 
@@ -242,7 +223,7 @@ fn assertion_size(kind: &ast::AssertionKind) -> Result<usize, RegexError> {
         | AssertionKind::StartText
         | AssertionKind::EndText
         | AssertionKind::WordBoundary
-        | AssertionKind::NotWordBoundary => Ok(1),
+        | AssertionKind::NotWordBoundary => Ok(2),
         AssertionKind::WordBoundaryStart
         | AssertionKind::WordBoundaryEnd
         | AssertionKind::WordBoundaryStartAngle
@@ -252,15 +233,10 @@ fn assertion_size(kind: &ast::AssertionKind) -> Result<usize, RegexError> {
     }
 }
 
-/// ASCII only, as in RE2.
-fn perl_class(class: &ast::ClassPerl) -> usize {
-    if class.negated { 16 } else { 4 }
-}
-
-/// Paths are percent-encoded and header values are ASCII; such a class would only cost a program
-/// of hundreds of instructions, and the names of classes differ between engines.
+/// Paths are percent-encoded; such a class would only cost a program of hundreds of instructions,
+/// and names of classes differ between engines.
 fn unicode_class<T>() -> Result<T, RegexError> {
-    refuse("classes of Unicode are not served; paths and headers are ASCII")
+    refuse("classes of Unicode are not served; only ASCII is matched")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Resources as canonical JSON and YAML, for people and for goldens.
+//! Resources as JSON and YAML, for people and for goldens.
 //!
 //! Owns the printed form: keys in order, private keys never (faults.md S6). Must not know what a
 //! message means. Cost: decodes and copies; not for the hot path.
@@ -13,8 +13,8 @@ use crate::snapshot::Resource;
 /// What is printed in place of a private key.
 const REDACTED: &str = "[redacted]";
 
-/// Fields that hold one, as JSON spells them.
-const PRIVATE: [&str; 1] = ["privateKey"];
+/// The field that holds one, in certificates of both directions.
+const PRIVATE: &str = "private_key";
 
 /// Descriptors of every Envoy message (3 MiB), decoded at the first use.
 static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -51,7 +51,9 @@ fn message(type_name: &str, bytes: &[u8]) -> Result<Value, PrintError> {
     let descriptor =
         DESCRIPTORS.get_message_by_name(type_name).ok_or_else(|| failed(&"unknown type"))?;
     let message = DynamicMessage::decode(descriptor, bytes).map_err(|err| failed(&err))?;
-    let options = SerializeOptions::new();
+    // As Envoy's own documentation and configuration dumps spell and write them.
+    let options =
+        SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
     let mut value = message
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|err| failed(&err))?;
@@ -67,7 +69,7 @@ fn redact(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                if PRIVATE.contains(&name.as_str()) {
+                if name == PRIVATE {
                     *field = Value::String(REDACTED.into());
                 } else {
                     redact(field);

@@ -63,6 +63,10 @@ impl Builder<'_> {
         let action = match &route.action {
             Action::Forward(forward) => RouteKind::Route(self.forward(forward)),
             Action::RedirectToHttps => RouteKind::Redirect(redirect_to_https()),
+            Action::Deny => RouteKind::DirectResponse(pb::DirectResponseAction {
+                status: 403,
+                ..Default::default()
+            }),
         };
         pb::Route {
             r#match: Some(conditions::route_match(&host.host, &route.path, &route.conditions)),

@@ -19,8 +19,7 @@ impl Envoys for EnvoyRegistry {
         let kinds = self.counters().kinds.into_iter();
         kinds
             .map(|(kind, count)| {
-                let totals =
-                    StreamTotals { responses: count.responses, refusals: count.refusals };
+                let totals = StreamTotals { responses: count.responses, refusals: count.refusals };
                 (kind, totals)
             })
             .collect()

@@ -1,7 +1,7 @@
 //! Bounded load: a few workers over keep-alive connections, each with one request at a time.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,8 +24,9 @@ const HOST: &str = "example.com";
 /// A request without an answer for so long has failed.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Over how many answers the live view shows shares.
-const WINDOW: usize = 200;
+/// Over how many answers the live view shows shares: the last second of active-active, the last
+/// four of the others.
+const WINDOW: usize = 100;
 
 /// The kinds of request that are sent, by the pattern they show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,6 +102,8 @@ pub(super) struct Tally {
     pub(super) last_failure: Option<String>,
     /// Who answered last, oldest first.
     pub(super) recent: VecDeque<String>,
+    /// Who has ever answered.
+    pub(super) seen: BTreeSet<String>,
     /// Who answered how many of the requests that were sent since the last mark.
     pub(super) since_mark: BTreeMap<String, u64>,
     mark: u64,
@@ -120,6 +123,7 @@ impl Tally {
                 if mark == self.mark {
                     *self.since_mark.entry(who.clone()).or_default() += 1;
                 }
+                self.seen.insert(who.clone());
                 self.recent.push_back(who);
                 if self.recent.len() > WINDOW {
                     self.recent.pop_front();

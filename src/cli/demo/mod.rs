@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cli::{demo, serve::StopSignals};
+use crate::cli::serve::StopSignals;
 
 /// Watch one gateway spread traffic over two clusters, and a dead cluster cost no request
 ///
@@ -50,15 +50,16 @@ async fn play(args: Args) -> Result<ExitCode> {
     let view = is_live.then(|| view::Live::start(board.clone(), load.clone()));
     let unmet = scenario::play(&mut stage, &load, &board).await?;
     let failed = load.failed();
-    board.say(&format!("{} requests, {failed} failed", load.sent()));
-    if unmet > 0 || failed > 0 {
-        stage.print_logs();
-    }
+    let sent = load.sent();
+    board.say(&format!("{sent} requests, {failed} failed, {unmet} expectations not met"));
+    let is_met = unmet == 0 && failed == 0;
     if args.once {
-        let met = unmet == 0 && failed == 0;
-        return Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        if !is_met {
+            stage.print_logs();
+        }
+        return Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let end = demo::scenario::by_hand(&mut stage, &board).await;
+    let end = scenario::by_hand(&mut stage, &board).await;
     drop(view);
     end
 }

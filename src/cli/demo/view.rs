@@ -1,7 +1,6 @@
 //! The live view: one screen, redrawn in place.
 
 use std::{
-    collections::BTreeMap,
     io::{self, IsTerminal, Write},
     time::Duration,
 };
@@ -91,10 +90,6 @@ fn frame(board: &Board, load: &Load) -> Vec<String> {
 
 /// One kind of request: who answered the last of them.
 fn shares(traffic: Traffic, tally: &Tally) -> Vec<String> {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for who in &tally.recent {
-        *counts.entry(who).or_default() += 1;
-    }
     let color = if tally.failed == 0 { GREEN } else { RED };
     let header = traffic.header().map(|(name, value)| format!(" with {name}: {value}"));
     let title = format!(
@@ -106,13 +101,14 @@ fn shares(traffic: Traffic, tally: &Tally) -> Vec<String> {
         tally.failed
     );
     let total = tally.recent.len() as u64;
-    let rows = counts.into_iter().map(|(who, n)| row(who, percent(n, total)));
+    let answers = |who: &String| tally.recent.iter().filter(|recent| *recent == who).count() as u64;
+    let rows = tally.seen.iter().map(|who| row(who, percent(answers(who), total)));
     std::iter::once(title).chain(rows).collect()
 }
 
 fn row(who: &str, percent: f64) -> String {
-    // At least one column: somebody did answer.
-    let columns = ((percent / 100.0 * BAR as f64).round() as usize).clamp(1, BAR);
+    // Any answer at all is seen.
+    let columns = ((percent / 100.0 * BAR as f64).ceil() as usize).min(BAR);
     format!("  {who:<22} {:<BAR$} {percent:>3.0} %", "█".repeat(columns))
 }
 
@@ -129,5 +125,6 @@ mod tests {
         check(100.0, 40, " 100 %");
         check(90.0, 36, "  90 %");
         check(0.4, 1, "   0 %");
+        check(0.0, 0, "   0 %");
     }
 }

@@ -72,8 +72,7 @@ impl GatewayState {
         if old == next.as_ref() {
             return;
         }
-        changed.listeners |=
-            old.map(|row| &row.certificates) != next.as_ref().map(|row| &row.certificates);
+        changed.listeners |= old.map(certificates) != next.as_ref().map(certificates);
         let (old_targets, old_secrets) =
             old.map(|row| (row.targets.clone(), row.secrets.clone())).unwrap_or_default();
         let (new_targets, new_secrets) =

@@ -225,12 +225,7 @@ impl GatewayState {
         Built { shape, arrangement, issues }
     }
 
-    fn drop_one(
-        &mut self,
-        target: &Arc<Target>,
-        stages: &mut Stages<'_>,
-        writes: &mut Vec<Write>,
-    ) {
+    fn drop_one(&mut self, target: &Arc<Target>, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
         let gateway = &self.gateway.id.name;
         let Some(state) = self.targets.remove(target, gateway, stages) else { return };
         stages.report(Row::Target(gateway.clone(), state.name.clone()), Vec::new());

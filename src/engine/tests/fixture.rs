@@ -247,7 +247,7 @@ pub(super) fn pod(member: &str, service: &str, replica: usize, version: &str) ->
         member,
         Object::Pod(Arc::new(Pod {
             name: named(&format!("{service}-{replica}")),
-            labels: BTreeMap::from([("version".into(), version.into())]),
+            labels: Arc::new(BTreeMap::from([("version".into(), version.into())])),
         })),
     )
 }

@@ -5,6 +5,7 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
     Gateway {
         id: GatewayId::mse(name),
         members: Vec::new().into(),
+        listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         http_port: 80,
         https_port: 443,
         class_rule,

@@ -24,14 +24,10 @@ pub(super) fn parse(
 fn service(text: &str, own: &str, defaults: &GatewayDefaults) -> Result<ObjectName, String> {
     let (namespace, name) = text.split_once('/').unwrap_or((own, text));
     let service = ObjectName::new(namespace, name);
-    backend::check(&service, own, defaults).map_err(|problem| {
-        // The text may be as long as an annotation can be.
-        if text.len() > 127 {
-            format!("{} is not the name of a Service", value::quote(text))
-        } else {
-            problem
-        }
-    })?;
+    if !backend::is_named(&service) {
+        return Err(format!("{} is not the name of a Service", value::quote(text)));
+    }
+    backend::check(&service, own, defaults)?;
     Ok(service)
 }
 
@@ -66,6 +62,6 @@ mod tests {
         );
         check("a/b/c", &refused("\"a/b/c\" is not the name of a Service"));
         check("/", &refused("\"/\" is not the name of a Service"));
-        check("Fallback", &refused("\"ns/Fallback\" is not the name of a Service"));
+        check("Fallback", &refused("\"Fallback\" is not the name of a Service"));
     }
 }

@@ -43,6 +43,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(250);
 const MAX_OPEN: Duration = Duration::from_secs(5);
 
 /// A watched directory. Dropping it ends the watch.
+#[derive(Debug)]
 #[must_use]
 pub struct Watch {
     _watcher: RecommendedWatcher,

@@ -13,7 +13,7 @@ fn honoured_keys_are_silent() {
 }
 
 #[test]
-fn what_is_not_honoured() {
+fn fault_f15_what_is_not_honoured() {
     use Treatment::{Denied, Served, Withheld};
     for (key, value, expect) in [
         ("auth-type", "basic", Denied),
