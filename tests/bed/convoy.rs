@@ -3,30 +3,53 @@
 use std::path::Path;
 
 use convoy::{
+    bootstrap::{self, AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, XdsAddress},
     diag::Diag,
-    settings::{Mechanisms, Timings},
+    serve::{self, Handle, Options},
+    settings::{GatewayDefaults, Mechanisms, Timings},
 };
 
-use super::{Variant, netns::CONTROL_PLANE};
+use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
 
 /// Convoy, serving a directory.
-pub(crate) struct Convoy(());
+pub(crate) struct Convoy(Handle);
 
 impl Convoy {
     pub(crate) async fn start(dir: &Path, mechanisms: Mechanisms, timings: Timings) -> Convoy {
-        panic!("serve::start is not merged: {dir:?} {mechanisms:?} {timings:?}")
+        let options = Options {
+            fleet_dir: dir.to_owned(),
+            xds_listen: CONTROL_PLANE,
+            admin_listen: (CONTROL_PLANE.ip(), 0).into(),
+            defaults: GatewayDefaults::default(),
+            mechanisms,
+            timings,
+        };
+        Convoy(serve::start(options).await.unwrap())
     }
 
     /// Ends it; Envoys keep what they have.
-    pub(crate) async fn stop(self) {}
+    pub(crate) async fn stop(self) {
+        self.0.shutdown().await.unwrap();
+    }
 
     /// What is wrong with the objects, now.
     pub(crate) fn diags(&self) -> Vec<Diag> {
-        Vec::new()
+        self.0.diagnostics().to_vec()
     }
 }
 
 /// How an Envoy of `gateway` is started.
-pub(crate) fn bootstrap(gateway: &str, variant: Variant) -> String {
-    format!("{gateway} {variant:?} {CONTROL_PLANE} {}", super::envoy::ADMIN)
+pub(crate) fn bootstrap(gateway: &str, node: &str, variant: Variant) -> String {
+    let host = CONTROL_PLANE.ip().to_string();
+    bootstrap::render(&BootstrapOptions {
+        gateway: gateway.to_owned(),
+        node_id: node.to_owned(),
+        xds: XdsAddress { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        variant: match variant {
+            Variant::Delta => bootstrap::Variant::Delta,
+            Variant::Sotw => bootstrap::Variant::Sotw,
+        },
+        admin: AdminAddress::Tcp(ADMIN),
+        max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
+    })
 }

@@ -80,14 +80,23 @@ impl Load {
         Load { name: plan.name, stop, gets_sent, gets, posts }
     }
 
-    /// Returns when `n` more GETs have been sent.
-    pub(crate) async fn sends(&self, n: usize) {
-        let enough = self.gets_sent.load(Ordering::Relaxed) + n;
+    /// How many GETs have been sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.gets_sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns when `n` GETs have been sent in all.
+    pub(crate) async fn reaches(&self, n: usize) {
         eventually(LONGEST, "the load is sent", || async {
-            let sent = self.gets_sent.load(Ordering::Relaxed);
-            if sent >= enough { Ok(()) } else { Err(sent.to_string()) }
+            let sent = self.sent();
+            if sent >= n { Ok(()) } else { Err(sent.to_string()) }
         })
         .await;
+    }
+
+    /// Returns when `n` more GETs have been sent.
+    pub(crate) async fn sends(&self, n: usize) {
+        self.reaches(self.sent() + n).await;
     }
 
     /// Sends nothing more, waits for what is under way, and says what became of all.

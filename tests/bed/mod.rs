@@ -208,7 +208,7 @@ impl Bed {
 
     /// Starts the Envoy, or starts it again.
     pub(crate) async fn start_envoy(&mut self, gateway: &str) {
-        self.start_envoy_from(&convoy::bootstrap(gateway, self.variant)).await;
+        self.start_envoy_from(&convoy::bootstrap(gateway, "first", self.variant)).await;
     }
 
     /// Starts an Envoy from a bootstrap of the test's own.
@@ -221,7 +221,7 @@ impl Bed {
 
     /// Starts a second Envoy of the guide's gateway, on a machine of its own.
     pub(crate) fn start_second_envoy(&self) -> (Envoy, Client) {
-        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, self.variant);
+        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, "second", self.variant);
         let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
         (envoy, Client::plain((address, 80).into()))
     }

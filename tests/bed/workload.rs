@@ -264,7 +264,7 @@ struct Process(Child);
 impl Process {
     /// Returns when all its pods listen.
     fn start(arguments: Vec<String>) -> Process {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let mut child = Command::new(env!("CARGO_BIN_EXE_convoy"))
             .arg("echo")
             .args(arguments)
             .stdin(Stdio::null())

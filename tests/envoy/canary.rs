@@ -151,7 +151,7 @@ async fn row_066_invalid_header_pattern(bed: &mut Bed) {
     bed.ingress(&ingress("fine").exact("/fine", "main"));
     start(bed, &[("a", &[("by-header", "x-c"), ("by-header-pattern", "(")])]).await;
     bed.check(&[(with("x-c", "("), "main"), (svc1(), "main"), (get("/fine"), "main")]).await;
-    bed.reports("Ingress gateway-demo/a", Reason::InvalidRegex).await;
+    bed.reports("Ingress gateway-demo/a", Reason::InvalidAnnotation).await;
 }
 
 async fn row_067_header_value_beats_pattern(bed: &mut Bed) {

@@ -133,9 +133,11 @@ async fn load(bed: &Bed, routes: &[Route]) -> Vec<Load> {
     loads
 }
 
+/// Returns when each load has sent `n` more.
 async fn sends(loads: &[Load], n: usize) {
-    for load in loads {
-        load.sends(n).await;
+    let goals: Vec<_> = loads.iter().map(|load| load.sent() + n).collect();
+    for (load, goal) in loads.iter().zip(goals) {
+        load.reaches(goal).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Runs each row in namespaces of its own.
 //!
-//! The test program plays three parts: it lists and schedules rows; in the namespaces of a row it
-//! runs that row; as `echo` it is a pod.
+//! The test program plays two parts: it lists and schedules rows; in the namespaces of a row it runs
+//! that row.
 
 use std::{
     env,
@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::bed::{Bed, Variant, netns};
@@ -90,30 +89,12 @@ impl Case {
 
 /// Plays whichever part the environment asks for.
 pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
-    if env::args().nth(1).is_some_and(|part| part == "echo") {
-        return echo();
-    }
     let cases = rows
         .into_iter()
         .flat_map(|row| row.variants.iter().map(move |v| Case { row, variant: *v }));
     match env::var(ROW) {
         Ok(wanted) => run(cases.into_iter().find(|case| case.name() == wanted).unwrap()),
         Err(_) => schedule(cases),
-    }
-}
-
-/// The pod.
-fn echo() -> ExitCode {
-    #[derive(Parser)]
-    struct Cli {
-        _part: String,
-        #[command(flatten)]
-        echo: convoy::cli::echo::Echo,
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match runtime.block_on(convoy::cli::echo::run(Cli::parse().echo)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => panic!("{error:#}"),
     }
 }
 

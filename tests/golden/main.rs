@@ -5,6 +5,7 @@
 //! one these tests fail; they are never skipped.
 
 mod bootstrap;
+mod edge;
 mod envoy;
 mod fixture;
 mod regex;
