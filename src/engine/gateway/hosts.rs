@@ -19,7 +19,7 @@ pub(super) struct HostState {
     pub(super) row: HostRow,
     /// The encoded virtual host of the plaintext listener.
     pub(super) http: Option<Bytes>,
-    /// The encoded virtual host of the TLS listener.
+    /// The encoded virtual host of the TLS listener, closed where the host has no certificate.
     pub(super) https: Option<Bytes>,
 }
 
