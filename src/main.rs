@@ -1,3 +1,7 @@
 //! The one binary. Everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    convoy::cli::main()
+}

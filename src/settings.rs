@@ -3,7 +3,10 @@
 //! Tests switch mechanisms off and scale timers down through these two values, never through
 //! build features (architecture.md, Decisions).
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 /// What makes failover and changes free of loss. All on, except in a test that shows what each
 /// one is for.
@@ -81,6 +84,8 @@ pub struct GatewayDefaults {
     pub http_port: u16,
     /// TLS port unless the gateway's annotation says otherwise.
     pub https_port: u16,
+    /// Where the listeners of every gateway are bound. Tests give each gateway an address.
+    pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
     pub allow_loopback_endpoints: bool,
     /// Backends in `kube-system` are served (semantics.md 1.2, Protection).
@@ -92,6 +97,7 @@ impl Default for GatewayDefaults {
         GatewayDefaults {
             http_port: 80,
             https_port: 443,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,
         }

@@ -1,1 +1,341 @@
-//! To be written.
+//! The incremental core: from changed objects to a changed view of each gateway.
+//!
+//! Owns the order of the stages and what is dirty. A tick is atomic: it takes a batch of changes
+//! and returns what to publish. Must not know IO, clocks, kube or tonic. Cost: proportional to
+//! the change, counted in [`Work`]; every stage stops where its row comes out equal.
+//!
+//! ```text
+//! store ▶ gateways ▶ ingresses ▶ attachments ▶ hosts ▶ shards ▶ targets ▶ resources ▶ view
+//! ```
+
+mod audit;
+mod findings;
+mod gateway;
+mod shards;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub use findings::Findings;
+pub use work::Work;
+
+use crate::{
+    diag::Diag,
+    engine::{
+        findings::Row,
+        gateway::{Dirty, GatewayState},
+        shards::ShardTable,
+    },
+    gateway::Classes,
+    ingress::IngressRow,
+    key::{GatewayId, MemberId, ObjectName},
+    member::Rules,
+    model::MemberOrder,
+    settings::{GatewayDefaults, Mechanisms},
+    snapshot::GatewayView,
+    store::{Change, Store, Touched},
+};
+
+/// What the engine derives with; it never changes while the engine lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What is switched on.
+    pub mechanisms: Mechanisms,
+    /// What holds for every gateway.
+    pub defaults: GatewayDefaults,
+}
+
+/// What a tick changed.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// Gateways with a new view.
+    pub views: Vec<(GatewayId, Arc<GatewayView>)>,
+    /// Gateways that were deleted.
+    pub withdrawn: Vec<GatewayId>,
+    /// Whether [`Engine::findings`] differs.
+    pub has_new_findings: bool,
+}
+
+/// The ground state and everything derived from it.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    store: Store,
+    classes: Classes,
+    ingresses: BTreeMap<ObjectName, Arc<IngressRow>>,
+    shards: ShardTable,
+    gateways: BTreeMap<ObjectName, GatewayState>,
+    findings: Findings,
+    work: Work,
+}
+
+/// What the stages of one gateway read, and the counters they keep.
+struct Stages<'a> {
+    settings: &'a Settings,
+    store: &'a Store,
+    classes: &'a Classes,
+    ingresses: &'a BTreeMap<ObjectName, Arc<IngressRow>>,
+    shards: &'a mut ShardTable,
+    findings: &'a mut Findings,
+    work: &'a mut Work,
+    has_new_findings: bool,
+}
+
+impl Settings {
+    fn rules(&self) -> Rules {
+        Rules { allow_loopback: self.defaults.allow_loopback_endpoints }
+    }
+}
+
+impl Stages<'_> {
+    fn report(&mut self, row: Row, diags: Vec<Diag>) {
+        self.has_new_findings |= self.findings.set(row, diags);
+    }
+}
+
+/// Touched names by what they are, so that each stage finds its own.
+#[derive(Default)]
+struct Inputs {
+    has_report: bool,
+    gateways: BTreeSet<ObjectName>,
+    has_class: bool,
+    ingresses: BTreeSet<ObjectName>,
+    secrets: BTreeSet<ObjectName>,
+    services: BTreeSet<(ObjectName, MemberId)>,
+    members: BTreeSet<MemberId>,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(settings: Settings) -> Engine {
+        Engine {
+            settings,
+            store: Store::default(),
+            classes: Classes::default(),
+            ingresses: BTreeMap::new(),
+            shards: ShardTable::default(),
+            gateways: BTreeMap::new(),
+            findings: Findings::default(),
+            work: Work::default(),
+        }
+    }
+
+    /// The ground state.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What is wrong at the moment.
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// What has been done so far.
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The view of every gateway.
+    pub fn views(&self) -> BTreeMap<GatewayId, Arc<GatewayView>> {
+        self.gateways.values().map(|state| (state.id().clone(), state.view().clone())).collect()
+    }
+
+    /// The members of every gateway, in order.
+    pub fn members(&self) -> BTreeMap<GatewayId, MemberOrder> {
+        self.gateways.values().map(|state| (state.id().clone(), state.members().clone())).collect()
+    }
+
+    /// Applies a batch of changes as one step.
+    pub fn tick(&mut self, changes: impl IntoIterator<Item = Change>) -> Commit {
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            touched.extend(self.store.apply(change));
+        }
+        self.derive(touched)
+    }
+
+    /// Runs the stages for what was touched.
+    fn derive(&mut self, touched: BTreeSet<Touched>) -> Commit {
+        if touched.is_empty() {
+            return Commit::default();
+        }
+        self.work.ticks += 1;
+        let inputs = Inputs::sort(touched);
+        let mut commit = Commit::default();
+        commit.has_new_findings |= self.take_reports(&inputs);
+        let mut dirty = self.update_gateways(&inputs, &mut commit);
+        commit.has_new_findings |= self.update_ingresses(&inputs, &mut dirty);
+        commit.has_new_findings |= self.update_shards(&inputs, &mut dirty);
+        for dirty in dirty.values_mut() {
+            dirty.secrets.extend(inputs.secrets.iter().cloned());
+        }
+        self.update_views(dirty, &mut commit);
+        self.forget_secrets(&inputs);
+        commit
+    }
+
+    fn take_reports(&mut self, inputs: &Inputs) -> bool {
+        if !inputs.has_report {
+            return false;
+        }
+        let diags = self.store.reports().flat_map(|(_, diags)| diags.iter().cloned());
+        self.findings.set(Row::Reports, diags.collect())
+    }
+
+    /// Parses touched gateways. What else a gateway must look at again is in its `Dirty`; a
+    /// gateway is in the result exactly if something may concern it.
+    fn update_gateways(
+        &mut self,
+        inputs: &Inputs,
+        commit: &mut Commit,
+    ) -> BTreeMap<ObjectName, Dirty> {
+        for name in &inputs.gateways {
+            let Some(object) = self.store.gateway(name) else {
+                self.remove_gateway(name, commit);
+                continue;
+            };
+            let (parsed, diags) = crate::gateway::parse(object, &self.settings.defaults);
+            commit.has_new_findings |= self.findings.set(Row::Gateway(name.clone()), diags);
+            // An invalid object changes nothing that works (semantics.md 1.2, Failed).
+            let Some(parsed) = parsed else { continue };
+            match self.gateways.get_mut(name) {
+                Some(state) => state.replace(parsed),
+                None => {
+                    self.gateways.insert(name.clone(), GatewayState::new(parsed));
+                }
+            }
+        }
+        if inputs.has_class {
+            let classes = Classes::new(self.store.classes().map(Arc::as_ref));
+            if classes != self.classes {
+                self.classes = classes;
+                self.gateways.values_mut().for_each(GatewayState::reattach);
+            }
+        }
+        let dirty = self.gateways.iter_mut().map(|(name, state)| {
+            let mut dirty = state.take_dirty(self.ingresses.keys());
+            dirty.members.extend(inputs.members.iter().cloned());
+            (name.clone(), dirty)
+        });
+        dirty.collect()
+    }
+
+    fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
+        commit.has_new_findings |= self.findings.set(Row::Gateway(name.clone()), Vec::new());
+        let Some(state) = self.gateways.remove(name) else { return };
+        commit.withdrawn.push(state.id().clone());
+        let (mut stages, _) = self.stages();
+        state.withdraw(&mut stages);
+        commit.has_new_findings |= stages.has_new_findings;
+    }
+
+    fn update_ingresses(
+        &mut self,
+        inputs: &Inputs,
+        dirty: &mut BTreeMap<ObjectName, Dirty>,
+    ) -> bool {
+        let mut differs = false;
+        for name in &inputs.ingresses {
+            let row = Row::Ingress(name.clone());
+            match self.store.ingress(name) {
+                Some(object) => {
+                    self.work.ingresses += 1;
+                    let (parsed, diags) = crate::ingress::parse(object, &self.settings.defaults);
+                    differs |= self.findings.set(row, diags);
+                    // Class and age decide attachment and are not in the row, so it is judged
+                    // again even where the row is equal.
+                    self.ingresses.insert(name.clone(), Arc::new(parsed));
+                }
+                None => {
+                    differs |= self.findings.set(row, Vec::new());
+                    self.ingresses.remove(name);
+                }
+            }
+            for dirty in dirty.values_mut() {
+                dirty.ingresses.insert(name.clone());
+            }
+        }
+        differs
+    }
+
+    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) -> bool {
+        let mut differs = false;
+        for (service, member) in &inputs.services {
+            if !self.shards.is_used(service) {
+                continue;
+            }
+            self.work.shards += 1;
+            let (changed, diags) =
+                self.shards.update(&self.store, self.settings.rules(), service, member);
+            differs |= self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
+            if changed {
+                for dirty in dirty.values_mut() {
+                    dirty.services.insert((service.clone(), member.clone()));
+                }
+            }
+        }
+        differs
+    }
+
+    fn update_views(&mut self, dirty: BTreeMap<ObjectName, Dirty>, commit: &mut Commit) {
+        let (mut stages, gateways) = self.stages();
+        for (name, dirty) in dirty {
+            let Some(state) = gateways.get_mut(&name) else { continue };
+            if let Some(view) = state.update(dirty, &mut stages) {
+                stages.work.views += 1;
+                commit.views.push((state.id().clone(), view));
+            }
+        }
+        commit.has_new_findings |= stages.has_new_findings;
+    }
+
+    /// The parts of the engine that a gateway's stages work with, and the gateways.
+    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<ObjectName, GatewayState>) {
+        let stages = Stages {
+            settings: &self.settings,
+            store: &self.store,
+            classes: &self.classes,
+            ingresses: &self.ingresses,
+            shards: &mut self.shards,
+            findings: &mut self.findings,
+            work: &mut self.work,
+            has_new_findings: false,
+        };
+        (stages, &mut self.gateways)
+    }
+
+    /// A deleted Secret is kept while it is served, and no longer.
+    fn forget_secrets(&mut self, inputs: &Inputs) {
+        for name in &inputs.secrets {
+            if !self.gateways.values().any(|state| state.uses_secret(name)) {
+                self.store.forget_secret(name);
+            }
+        }
+    }
+}
+
+impl Inputs {
+    fn sort(touched: BTreeSet<Touched>) -> Inputs {
+        let mut inputs = Inputs::default();
+        for touched in touched {
+            match touched {
+                // Only the readiness of the program depends on these.
+                Touched::Fleet => {}
+                Touched::Reports => inputs.has_report = true,
+                Touched::Gateway(name) => _ = inputs.gateways.insert(name),
+                Touched::IngressClass(_) => inputs.has_class = true,
+                Touched::Ingress(name) => _ = inputs.ingresses.insert(name),
+                Touched::Secret(name) => _ = inputs.secrets.insert(name),
+                Touched::Service(member, name) => _ = inputs.services.insert((name, member)),
+                Touched::Member(member) => _ = inputs.members.insert(member),
+            }
+        }
+        inputs
+    }
+}

@@ -1,1 +1,11 @@
-//! To be written.
+//! Gateways: what a gateway object declares, and which Ingresses attach to it (semantics.md 1.1).
+//!
+//! Owns the judgement of `MseIngressConfig` and the rules of class, binding and namespace. Must
+//! not know resources, xDS, tokio or the kube client. Cost: linear in one gateway object;
+//! whether an Ingress attaches is one look-up among the IngressClasses.
+
+mod attach;
+mod parse;
+
+pub use attach::{Classes, attaches};
+pub use parse::parse;

@@ -1,1 +1,19 @@
-//! To be written.
+//! What members offer: from Services and EndpointSlices to shards, from shards to assignments.
+//!
+//! Owns which endpoints are usable (semantics.md 5.1) and how those of several members are
+//! arranged for one target (5.3–5.5). Pure: everything it needs is an argument. Must not know
+//! resources, xDS, tokio or a client. Cost: linear in the slices of one Service, and in the
+//! endpoints of one target.
+
+mod address;
+mod arrange;
+mod issue;
+mod offer;
+mod shape;
+mod shards;
+
+pub use arrange::{OVERPROVISIONING_SEVERAL, OVERPROVISIONING_SINGLE, arrange};
+pub use issue::Issue;
+pub use offer::{Offer, ServicesOfMember};
+pub use shape::shape;
+pub use shards::{MAX_ENDPOINTS, Rules, ServiceShards, shards};

@@ -1,6 +1,6 @@
 //! Gateways: a named group of Envoys with its listeners, members and rule of attachment.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use crate::{key::GatewayId, model::MemberOrder};
 
@@ -11,6 +11,8 @@ pub struct Gateway {
     pub id: GatewayId,
     /// `remote-clusters`, in order, without duplicates.
     pub members: MemberOrder,
+    /// Address that both listeners are bound to.
+    pub listen_address: IpAddr,
     /// Port of the plaintext listener.
     pub http_port: u16,
     /// Port of the TLS listener.

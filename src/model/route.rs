@@ -12,8 +12,15 @@ use crate::{
 pub struct VirtualHost {
     /// The host.
     pub host: Host,
-    /// First match wins. Never empty.
+    /// First match wins; a request that matches none is answered 404.
     pub routes: Vec<Route>,
+}
+
+impl VirtualHost {
+    /// A host that answers every request 404.
+    pub fn closed(host: Host) -> VirtualHost {
+        VirtualHost { host, routes: Vec::new() }
+    }
 }
 
 /// One route.
@@ -30,7 +37,7 @@ pub struct Route {
 }
 
 /// How the path is matched, without the query.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PathMatch {
     /// The whole path.
     Exact(Arc<str>),
@@ -58,7 +65,7 @@ pub enum Condition {
 pub enum ValueMatch {
     /// Equal, case-sensitive.
     Exact(Arc<str>),
-    /// Equal to one of these.
+    /// Equal to one of these; never empty.
     OneOf(Vec<Arc<str>>),
     /// The expression is found somewhere in the value.
     Contains(Regex),
@@ -71,6 +78,8 @@ pub enum Action {
     Forward(Forward),
     /// 308 to the same URL over https (semantics.md 3.2, `ssl-redirect`).
     RedirectToHttps,
+    /// 403: the object asks for a protection that is not served, so it fails closed (faults.md F15).
+    Deny,
 }
 
 /// Forwarding with its policy.

@@ -29,6 +29,11 @@ impl Publisher {
         self.slot(gateway, |slot| slot.send_replace(Some(view)));
     }
 
+    /// The gateway was deleted. Its Envoys keep what they have; new ones wait for it to come back.
+    pub fn withdraw(&self, gateway: &GatewayId) {
+        self.slot(gateway, |slot| slot.send_replace(None));
+    }
+
     /// The gateways that have been published, with what is current.
     pub fn current(&self) -> BTreeMap<GatewayId, Arc<GatewayView>> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);

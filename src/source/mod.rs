@@ -1,1 +1,6 @@
-//! To be written.
+//! Where objects come from. Out comes `store::Change`, nothing else.
+//!
+//! Owns reading, watching and trimming. Must not know the model, resources or xDS.
+
+pub mod decode;
+pub mod directory;

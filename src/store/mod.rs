@@ -4,7 +4,243 @@
 //! resources or xDS. Cost: logarithmic per change; `Replace` is linear in what it lists.
 
 mod change;
+mod fleet;
+mod member;
 mod object;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
+
+use crate::{
+    diag::Diag,
+    key::{MemberId, ObjectKind, ObjectName, Scope},
+};
 
 pub use change::{Change, Locality};
+use fleet::Fleet;
+pub use member::Member;
 pub use object::*;
+
+/// What a change made different, as the rows that the engine derives are keyed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Touched {
+    /// The fleet has been listed.
+    Fleet,
+    /// A gateway came, changed or went.
+    Gateway(ObjectName),
+    /// An IngressClass did.
+    IngressClass(ObjectName),
+    /// An Ingress did.
+    Ingress(ObjectName),
+    /// A TLS Secret did, or what is wrong with it.
+    Secret(ObjectName),
+    /// A member's Service, one of its EndpointSlices, or a Pod behind one of those.
+    Service(MemberId, ObjectName),
+    /// A member's registration, locality or first sync.
+    Member(MemberId),
+    /// What some source has to say about its inputs.
+    Reports,
+}
+
+/// The ground state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Store {
+    fleet: Fleet,
+    members: BTreeMap<MemberId, Member>,
+    reports: BTreeMap<String, Vec<Diag>>,
+}
+
+impl Store {
+    /// Takes in one change and says what really differs now.
+    ///
+    /// Objects in a scope that does not hold their kind are ignored: members create no hosts,
+    /// and Services of the fleet serve nobody (semantics.md A36).
+    pub fn apply(&mut self, change: Change) -> BTreeSet<Touched> {
+        match change {
+            Change::Upsert(scope, object) => self.upsert(&scope, object),
+            Change::Delete(scope, kind, name) => self.delete(&scope, kind, &name),
+            Change::Replace(scope, kind, objects) => self.replace(&scope, kind, objects),
+            Change::Synced(Scope::Fleet) => {
+                let is_news = !std::mem::replace(&mut self.fleet.is_synced, true);
+                is_news.then_some(Touched::Fleet).into_iter().collect()
+            }
+            Change::Synced(Scope::Member(id)) => self.edit_member(&id, |m| m.set_synced()),
+            Change::Register(id, locality) => {
+                self.edit_member(&id, |member| member.set_registration(Some(locality)))
+            }
+            Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
+            Change::Report { source, diags } => {
+                let is_news = if diags.is_empty() {
+                    self.reports.remove(&source).is_some()
+                } else {
+                    set(&mut self.reports, source, diags)
+                };
+                is_news.then_some(Touched::Reports).into_iter().collect()
+            }
+        }
+    }
+
+    /// Everything, as if it had just come: what a rebuild starts from.
+    pub fn everything(&self) -> BTreeSet<Touched> {
+        let mut all = BTreeSet::from([Touched::Fleet, Touched::Reports]);
+        all.extend(self.fleet.gateways.keys().cloned().map(Touched::Gateway));
+        all.extend(self.fleet.classes.keys().cloned().map(Touched::IngressClass));
+        all.extend(self.fleet.ingresses.keys().cloned().map(Touched::Ingress));
+        all.extend(self.fleet.secrets.keys().cloned().map(Touched::Secret));
+        for (id, member) in &self.members {
+            all.insert(Touched::Member(id.clone()));
+            let services = member.services().map(|service| service.name.clone());
+            all.extend(services.map(|name| Touched::Service(id.clone(), name)));
+        }
+        all
+    }
+
+    /// Drops a deleted Secret whose pair was kept because something may still be served with it.
+    /// Does nothing to a Secret that exists.
+    pub fn forget_secret(&mut self, name: &ObjectName) {
+        self.fleet.forget_secret(name);
+    }
+
+    /// Whether the fleet's kinds have all been listed once.
+    pub fn is_fleet_synced(&self) -> bool {
+        self.fleet.is_synced
+    }
+
+    /// All gateways, by name.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
+        self.fleet.gateways.values()
+    }
+
+    /// One gateway.
+    pub fn gateway(&self, name: &ObjectName) -> Option<&Arc<Gateway>> {
+        self.fleet.gateways.get(name)
+    }
+
+    /// All IngressClasses, by name.
+    pub fn classes(&self) -> impl Iterator<Item = &Arc<IngressClass>> {
+        self.fleet.classes.values()
+    }
+
+    /// One IngressClass.
+    pub fn class(&self, name: &ObjectName) -> Option<&Arc<IngressClass>> {
+        self.fleet.classes.get(name)
+    }
+
+    /// All Ingresses, by namespace and name.
+    pub fn ingresses(&self) -> impl Iterator<Item = &Arc<Ingress>> {
+        self.fleet.ingresses.values()
+    }
+
+    /// One Ingress.
+    pub fn ingress(&self, name: &ObjectName) -> Option<&Arc<Ingress>> {
+        self.fleet.ingresses.get(name)
+    }
+
+    /// One Secret; also a deleted one that still has the pair it was served with.
+    pub fn secret(&self, name: &ObjectName) -> Option<&Arc<Secret>> {
+        self.fleet.secrets.get(name)
+    }
+
+    /// The deleted Secrets that are kept until `forget_secret`.
+    pub fn deleted_secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.fleet.deleted_secrets.iter()
+    }
+
+    /// Every member that is registered or of which objects are known, by id.
+    pub fn members(&self) -> impl Iterator<Item = (&MemberId, &Member)> {
+        self.members.iter()
+    }
+
+    /// One member.
+    pub fn member(&self, id: &MemberId) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    /// What the sources have to say about their inputs, by source.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &[Diag])> {
+        self.reports.iter().map(|(source, diags)| (source.as_str(), diags.as_slice()))
+    }
+
+    fn upsert(&mut self, scope: &Scope, object: Object) -> BTreeSet<Touched> {
+        match scope {
+            Scope::Fleet => self.fleet.upsert(object).into_iter().collect(),
+            Scope::Member(id) => self.edit_objects(id, |member| member.upsert(object)),
+        }
+    }
+
+    fn delete(&mut self, scope: &Scope, kind: ObjectKind, name: &ObjectName) -> BTreeSet<Touched> {
+        match scope {
+            Scope::Fleet => self.fleet.delete(kind, name).into_iter().collect(),
+            Scope::Member(id) => self.edit_objects(id, |member| member.delete(kind, name)),
+        }
+    }
+
+    fn replace(
+        &mut self,
+        scope: &Scope,
+        kind: ObjectKind,
+        objects: Vec<Object>,
+    ) -> BTreeSet<Touched> {
+        let listed: BTreeSet<_> = objects.iter().map(|object| object.name().clone()).collect();
+        let known = match scope {
+            Scope::Fleet => self.fleet.names(kind),
+            Scope::Member(id) => self.members.get(id).map(|m| m.names(kind)).unwrap_or_default(),
+        };
+        let mut touched = BTreeSet::new();
+        for gone in known.iter().filter(|name| !listed.contains(name)) {
+            touched.append(&mut self.delete(scope, kind, gone));
+        }
+        for object in objects {
+            touched.append(&mut self.upsert(scope, object));
+        }
+        touched
+    }
+
+    fn edit_objects(
+        &mut self,
+        id: &MemberId,
+        edit: impl FnOnce(&mut Member) -> BTreeSet<ObjectName>,
+    ) -> BTreeSet<Touched> {
+        let services = self.with_member(id, edit);
+        services.into_iter().map(|service| Touched::Service(id.clone(), service)).collect()
+    }
+
+    fn edit_member(
+        &mut self,
+        id: &MemberId,
+        edit: impl FnOnce(&mut Member) -> bool,
+    ) -> BTreeSet<Touched> {
+        let is_news = self.with_member(id, edit);
+        is_news.then(|| Touched::Member(id.clone())).into_iter().collect()
+    }
+
+    /// A member of which nothing is known any more has no entry, so that equal histories of
+    /// objects make equal stores.
+    fn with_member<T>(&mut self, id: &MemberId, edit: impl FnOnce(&mut Member) -> T) -> T {
+        let member = self.members.entry(id.clone()).or_default();
+        let answer = edit(member);
+        if member.is_unknown() {
+            self.members.remove(id);
+        }
+        answer
+    }
+}
+
+/// Stores `row`; true if it differs from the previous one.
+fn set<K: Ord, V: PartialEq>(rows: &mut BTreeMap<K, V>, key: K, row: V) -> bool {
+    match rows.entry(key) {
+        Entry::Occupied(entry) if *entry.get() == row => false,
+        Entry::Occupied(mut entry) => {
+            entry.insert(row);
+            true
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(row);
+            true
+        }
+    }
+}

@@ -166,16 +166,18 @@ pub struct IngressTls {
     pub secret: Option<Arc<str>>,
 }
 
-/// A TLS Secret: the last certificate that could be served, and what is wrong with the newest.
+/// A TLS Secret: the certificate to serve, and what is wrong with the newest content.
 ///
-/// Validity is judged once, at the edge, because it needs a clock (faults.md F8–F11).
+/// Judged at the edge, because it needs a clock (faults.md F8–F11). A source says one of three
+/// things: a pair without a problem (good); no pair and a problem (unusable); both (usable, but
+/// out of its period of validity). The store keeps the last good pair over the latter two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     /// Namespace and name.
     pub name: ObjectName,
-    /// The pair to serve. On an upsert without one, the store keeps the previous pair.
+    /// The pair to serve, if there is one.
     pub pair: Option<Arc<KeyPair>>,
-    /// Why the newest content is not served; `None` if it is.
+    /// What is wrong with the newest content, or `deleted`; `None` if it is served and valid.
     pub problem: Option<String>,
 }
 
@@ -234,6 +236,19 @@ pub struct EndpointSlice {
     pub endpoints: Vec<Endpoint>,
 }
 
+impl EndpointSlice {
+    /// The Service that the slice belongs to.
+    pub fn service_name(&self) -> ObjectName {
+        ObjectName { namespace: self.name.namespace.clone(), name: self.service.clone() }
+    }
+
+    /// The Pod behind an endpoint of this slice.
+    pub fn pod_name(&self, endpoint: &Endpoint) -> Option<ObjectName> {
+        let name = endpoint.pod.clone()?;
+        Some(ObjectName { namespace: self.name.namespace.clone(), name })
+    }
+}
+
 /// `addressType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressFamily {
@@ -243,6 +258,17 @@ pub enum AddressFamily {
     V6,
     /// `FQDN` and whatever comes later: ignored (semantics.md 5.1).
     Other,
+}
+
+impl AddressFamily {
+    /// Whether the address is of this family.
+    pub fn holds(self, address: IpAddr) -> bool {
+        match self {
+            AddressFamily::V4 => address.is_ipv4(),
+            AddressFamily::V6 => address.is_ipv6(),
+            AddressFamily::Other => false,
+        }
+    }
 }
 
 /// One endpoint of a slice.
@@ -256,11 +282,15 @@ pub struct Endpoint {
     pub pod: Option<Arc<str>>,
 }
 
+/// Labels of an object.
+pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
+
 /// A member's Pod, for subsets that name labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Namespace and name.
     pub name: ObjectName,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// `metadata.labels`, without the label that names the cluster: the member decides that
+    /// (semantics.md row 57). Shared with the shards.
+    pub labels: Arc<Labels>,
 }

@@ -1,0 +1,179 @@
+//! `/metrics`: the state of the moment in OpenMetrics text.
+//!
+//! Owns the names, which are a contract: prefix `convoy_`, `_total` for counters, seconds and
+//! bytes as units, labels whose values the operator names or that are a closed set. Nothing is
+//! counted twice: a scrape reads what the rooms already know, in a stable order.
+
+use std::{collections::BTreeMap, fmt};
+
+use axum::{
+    extract,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text},
+    metrics::{MetricType, exemplar::Exemplar},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    admin::{State, proto},
+    diag::Severity,
+    key::GatewayId,
+};
+
+/// The content type of OpenMetrics text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Envoys that name no gateway we know share one label, so that a client cannot make labels up.
+const NO_GATEWAY: &str = "none";
+
+/// Answers one scrape.
+pub(super) async fn scrape(extract::State(state): extract::State<State>) -> Response {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], exposition(state)).into_response()
+}
+
+/// All metrics as text.
+pub(super) fn exposition(state: State) -> String {
+    let mut registry = Registry::with_prefix("convoy");
+    registry.register_collector(Box::new(Scrape(state)));
+    let mut out = String::new();
+    text::encode(&mut out, &registry).expect("invariant: a String never refuses text");
+    out
+}
+
+/// One sample of a family: its labels and its value.
+type Sample = (Vec<(&'static str, String)>, u64);
+
+#[derive(Debug)]
+struct Scrape(State);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Families(encoder);
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        out.gauge("build_info", "The version that runs", [(version, 1)])?;
+        self.fleet(&mut out)?;
+        self.streams(&mut out)?;
+        self.engine(&mut out)
+    }
+}
+
+impl Scrape {
+    /// What is served, from where, and what is wrong with it.
+    fn fleet(&self, out: &mut Families<'_>) -> fmt::Result {
+        let report = self.0.report.borrow().clone();
+        let members = &report.members;
+        let each = |value: fn(&super::MemberReport) -> u64| {
+            members.iter().map(move |(id, m)| (vec![("member", id.to_string())], value(m)))
+        };
+        out.gauge("gateways", "Gateways served", [(vec![], report.gateways.len() as u64)])?;
+        out.gauge("members", "Registered members", [(vec![], members.len() as u64)])?;
+        let synced = each(|m| m.synced.into());
+        out.gauge("member_synced", "Whether the member has been read to the end", synced)?;
+        out.gauge("member_services", "Services of the member", each(|m| m.services))?;
+        out.gauge("member_endpoints", "Ready endpoints of the member", each(|m| m.endpoints))?;
+        let mut findings = BTreeMap::new();
+        for diag in report.diags.iter() {
+            *findings.entry((diag.severity, diag.reason)).or_default() += 1;
+        }
+        let findings = findings.into_iter().map(|((severity, reason), count)| {
+            let severity = match severity {
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            };
+            (vec![("severity", severity.to_owned()), ("reason", reason.to_string())], count)
+        });
+        out.gauge("diagnostics", "Findings about objects", findings)
+    }
+
+    /// Who is connected, and what went over the streams.
+    fn streams(&self, out: &mut Families<'_>) -> fmt::Result {
+        let gateways = self.0.report.borrow().gateways.clone();
+        let mut connected: BTreeMap<String, u64> =
+            gateways.keys().map(|id| (id.to_string(), 0)).collect();
+        for envoy in self.0.envoys.connected() {
+            *connected.entry(gateway_label(gateways.keys(), &envoy)).or_default() += 1;
+        }
+        let envoys = connected.into_iter().map(|(id, count)| (vec![("gateway", id)], count));
+        out.gauge("xds_envoys", "Connected Envoys by gateway", envoys)?;
+        let totals = self.0.envoys.totals();
+        let by_type = |value: fn(&super::StreamTotals) -> u64| {
+            totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))
+        };
+        out.counter("xds_responses", "Responses sent to Envoys", by_type(|t| t.responses))?;
+        out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))
+    }
+
+    /// How much work changes made.
+    fn engine(&self, out: &mut Families<'_>) -> fmt::Result {
+        let super::EngineCounters { ticks, rows_recomputed, bytes_encoded } =
+            self.0.report.borrow().engine;
+        out.counter("engine_ticks", "Ticks that had something to do", [(vec![], ticks)])?;
+        let rows = [(vec![], rows_recomputed)];
+        out.counter("engine_rows_recomputed", "Derived rows computed again", rows)?;
+        let bytes = [(vec![], bytes_encoded)];
+        out.counter("engine_encoded_bytes", "Bytes of resources encoded", bytes)?;
+        let ticks = &self.0.tick_seconds;
+        let about = "How long ticks of the engine took.";
+        let unit = Unit::Seconds;
+        ticks.encode(out.0.encode_descriptor(
+            "engine_tick_duration",
+            about,
+            Some(&unit),
+            ticks.metric_type(),
+        )?)
+    }
+}
+
+fn gateway_label<'a>(
+    gateways: impl Iterator<Item = &'a GatewayId> + Clone,
+    envoy: &proto::Envoy,
+) -> String {
+    let found = GatewayId::find(gateways, &envoy.gateway);
+    found.map_or_else(|| NO_GATEWAY.to_owned(), ToString::to_string)
+}
+
+/// Writes families in the order they are given.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn gauge(
+        &mut self,
+        name: &str,
+        about: &str,
+        samples: impl IntoIterator<Item = Sample>,
+    ) -> fmt::Result {
+        let about = format!("{about}.");
+        let mut family = self.0.encode_descriptor(name, &about, None, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            if labels.is_empty() {
+                family.encode_gauge(&value)?;
+            } else {
+                family.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counter(
+        &mut self,
+        name: &str,
+        about: &str,
+        samples: impl IntoIterator<Item = Sample>,
+    ) -> fmt::Result {
+        const NO_EXEMPLAR: Option<&Exemplar<NoLabelSet, u64>> = None;
+        let about = format!("{about}.");
+        let mut family = self.0.encode_descriptor(name, &about, None, MetricType::Counter)?;
+        for (labels, value) in samples {
+            if labels.is_empty() {
+                family.encode_counter(&value, NO_EXEMPLAR)?;
+            } else {
+                family.encode_family(&labels)?.encode_counter(&value, NO_EXEMPLAR)?;
+            }
+        }
+        Ok(())
+    }
+}

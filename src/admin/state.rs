@@ -1,0 +1,99 @@
+//! What the admin address is told: the only things it can say.
+//!
+//! Owns the read model. Whoever composes the program fills it; nothing here can reach back.
+//! Cost: a report is a handful of `Arc`s, replaced once a tick.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use tokio::sync::watch;
+
+use crate::{
+    admin::proto,
+    diag::Diag,
+    key::{GatewayId, MemberId, Scope},
+    snapshot::{Kind, Publisher},
+};
+
+/// Everything the admin address can be asked about.
+#[derive(Clone)]
+pub struct State {
+    /// What Envoys see.
+    pub publisher: Arc<Publisher>,
+    /// What the engine said after its last tick.
+    pub report: watch::Receiver<Report>,
+    /// Who is connected.
+    pub envoys: Arc<dyn Envoys>,
+    /// How long ticks took; observed by the engine's driver, which owns the clock.
+    pub tick_seconds: Histogram,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+/// A histogram for `State::tick_seconds`: 50 µs to 1.6 s, doubling. A tick for one change is in
+/// the lowest buckets, the first tick of a large fleet in the highest (performance.md G5, G12).
+pub fn tick_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(50e-6, 2.0, 16))
+}
+
+/// What the engine knows after a tick.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Whether the engine has published once.
+    pub published: bool,
+    /// Sources that have not been read to the end yet; nobody waits for these any more once
+    /// their deadline has passed (xds.md 3.15), so then they are not listed.
+    pub unsynced: Vec<Scope>,
+    /// Every gateway with its members, in the order of `remote-clusters`.
+    pub gateways: Arc<BTreeMap<GatewayId, Vec<MemberId>>>,
+    /// Every registered member.
+    pub members: Arc<BTreeMap<MemberId, MemberReport>>,
+    /// Every finding about an object, in order.
+    pub diags: Arc<Vec<Diag>>,
+    /// Work done since the start.
+    pub engine: EngineCounters,
+}
+
+/// One member, as last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberReport {
+    /// Whether it has been read to the end once.
+    pub synced: bool,
+    /// Services.
+    pub services: u64,
+    /// Ready endpoints.
+    pub endpoints: u64,
+}
+
+/// Work of the engine since the start. Proportional to changes, never to the size of the fleet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineCounters {
+    /// Ticks that had something to do.
+    pub ticks: u64,
+    /// Derived rows computed again.
+    pub rows_recomputed: u64,
+    /// Bytes of resources encoded.
+    pub bytes_encoded: u64,
+}
+
+/// The connected Envoys, and what their streams have carried since the start.
+pub trait Envoys: Send + Sync {
+    /// Every connected Envoy, ordered by node id.
+    fn connected(&self) -> Vec<proto::Envoy>;
+
+    /// Totals by type, of closed streams too.
+    fn totals(&self) -> BTreeMap<Kind, StreamTotals>;
+}
+
+/// What streams have carried for one type since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamTotals {
+    /// Responses sent.
+    pub responses: u64,
+    /// Responses that an Envoy refused.
+    pub refusals: u64,
+}

@@ -1,0 +1,177 @@
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{
+    proto::{ListGatewaysRequest, ListResourcesRequest, inspection_client::InspectionClient},
+    *,
+};
+use crate::{
+    diag::{Diag, Field, Reason},
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
+    snapshot::{GatewayView, Kind, Publisher, Resource},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+struct TwoEnvoys;
+
+impl Envoys for TwoEnvoys {
+    fn connected(&self) -> Vec<proto::Envoy> {
+        let envoy = |node: &str, gateway: &str| proto::Envoy {
+            node_id: node.into(),
+            gateway: gateway.into(),
+            ..Default::default()
+        };
+        vec![envoy("a", "hongkong"), envoy("b", "typo")]
+    }
+
+    fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
+        BTreeMap::from([(Kind::Route, StreamTotals { responses: 7, refusals: 2 })])
+    }
+}
+
+fn member(id: &str) -> MemberId {
+    MemberId::new(id).unwrap()
+}
+
+/// One gateway with two members, of which the second is not read yet; one finding.
+fn report() -> Report {
+    let ingress = ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("demo", "web"));
+    let at = Field::of(&ingress).key("spec");
+    let row = |synced| MemberReport { synced, services: 2, endpoints: 10 };
+    Report {
+        published: true,
+        unsynced: vec![Scope::Member(member("c2"))],
+        gateways: Arc::new(BTreeMap::from([(
+            GatewayId::mse("hongkong"),
+            vec![member("c1"), member("c2")],
+        )])),
+        members: Arc::new(BTreeMap::from([(member("c1"), row(true)), (member("c2"), row(false))])),
+        diags: Arc::new(vec![Diag::warning(&at, Reason::ServiceNotFound, "no member has it")]),
+        engine: EngineCounters { ticks: 3, rows_recomputed: 40, bytes_encoded: 500 },
+    }
+}
+
+fn state(report: Report) -> State {
+    let publisher = Publisher::default();
+    let cluster = Resource::new(Kind::Cluster, "demo/web:80".into(), b"cluster", Vec::new());
+    let view = GatewayView::default()
+        .commit([(Kind::Cluster, cluster.name.clone(), Some(cluster))])
+        .expect("a change");
+    publisher.publish(&GatewayId::mse("hongkong"), Arc::new(view));
+    State {
+        publisher: Arc::new(publisher),
+        report: watch::Sender::new(report).subscribe(),
+        envoys: Arc::new(TwoEnvoys),
+        tick_seconds: tick_histogram(),
+    }
+}
+
+/// Serves `state` on a loopback port for as long as the test runs.
+async fn serve_state(state: State) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, state, std::future::pending()));
+    address
+}
+
+/// Code and body of a GET over HTTP/1.1.
+async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    use http_body_util::BodyExt;
+    use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    let answer = client.get(format!("http://{address}{path}").parse().unwrap()).await.unwrap();
+    let code = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn inspection(address: SocketAddr) -> InspectionClient<tonic::transport::Channel> {
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    InspectionClient::new(endpoint.timeout(Duration::from_secs(5)).connect().await.unwrap())
+}
+
+#[tokio::test]
+async fn health_and_readiness_say_what_is_missing() {
+    let check = async |report: Report, expect: (u16, &str)| {
+        let address = serve_state(state(report)).await;
+        assert_eq!(get(address, "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(get(address, "/readyz").await, (expect.0, expect.1.into()));
+    };
+    let nothing = Report { published: false, unsynced: vec![Scope::Fleet], ..report() };
+    let waits = "not ready, waiting for fleet to be read, the first publication\n";
+    check(nothing, (503, waits)).await;
+    check(report(), (503, "not ready, waiting for member c2 to be read\n")).await;
+    check(Report { unsynced: vec![], ..report() }, (200, "ready\n")).await;
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_not_found() {
+    let address = serve_state(state(report())).await;
+    for path in ["/", "/config_dump", "/quitquitquit", "/convoy.inspect.v2.Inspection/List"] {
+        assert_eq!(get(address, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_named_and_ordered() {
+    let address = serve_state(state(report())).await;
+    let (code, text) = get(address, "/metrics").await;
+    let samples: Vec<_> =
+        text.lines().filter(|l| !l.starts_with('#') && !l.contains("_bucket")).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    let expect = format!(
+        r#"convoy_build_info{{version="{version}"}} 1
+convoy_gateways 1
+convoy_members 2
+convoy_member_synced{{member="c1"}} 1
+convoy_member_synced{{member="c2"}} 0
+convoy_member_services{{member="c1"}} 2
+convoy_member_services{{member="c2"}} 2
+convoy_member_endpoints{{member="c1"}} 10
+convoy_member_endpoints{{member="c2"}} 10
+convoy_diagnostics{{severity="warning",reason="ServiceNotFound"}} 1
+convoy_xds_envoys{{gateway="MseIngressConfig/hongkong"}} 1
+convoy_xds_envoys{{gateway="none"}} 1
+convoy_xds_responses_total{{type="rds"}} 7
+convoy_xds_nacks_total{{type="rds"}} 2
+convoy_engine_ticks_total 3
+convoy_engine_rows_recomputed_total 40
+convoy_engine_encoded_bytes_total 500
+convoy_engine_tick_duration_seconds_sum 0.0
+convoy_engine_tick_duration_seconds_count 0"#
+    );
+    assert_eq!((code, samples.join("\n")), (200, expect));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn gateways_are_listed_with_counts() {
+    let address = serve_state(state(report())).await;
+    let answer = inspection(address).await.list_gateways(ListGatewaysRequest {}).await.unwrap();
+    let [gateway] = &answer.into_inner().gateways[..] else { panic!("one gateway") };
+    assert_eq!(gateway.id, "MseIngressConfig/hongkong");
+    assert_eq!((gateway.revision, gateway.envoys), (1, 1));
+    assert_eq!(gateway.members, ["c1", "c2"]);
+    let counts: Vec<_> = gateway.resources.iter().map(|(k, n)| format!("{k} {n}")).collect();
+    assert_eq!(counts, ["cds 1", "eds 0", "lds 0", "rds 0", "sds 0"]);
+}
+
+#[tokio::test]
+async fn resources_are_found_by_bare_name_or_id() {
+    let address = serve_state(state(report())).await;
+    let mut convoy = inspection(address).await;
+    let mut ask = async |gateway: &str| {
+        let gateway = gateway.to_owned();
+        convoy.list_resources(ListResourcesRequest { gateway, include_content: false }).await
+    };
+    for gateway in ["hongkong", "MseIngressConfig/hongkong"] {
+        let answer = ask(gateway).await.unwrap().into_inner();
+        let names: Vec<_> = answer.resources.iter().map(|r| (&*r.r#type, &*r.name)).collect();
+        assert_eq!(names, [("cds", "demo/web:80")], "{gateway}");
+    }
+    let unknown = ask("typo").await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    let message = "no gateway `typo`, or several; there is MseIngressConfig/hongkong";
+    assert_eq!(unknown.message(), message);
+}

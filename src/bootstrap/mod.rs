@@ -1,0 +1,150 @@
+//! The bootstrap that an Envoy of a gateway starts with.
+//!
+//! Owns what is filled into `envoy/bootstrap.yaml`, and that nothing filled in can change its
+//! structure. Must not know resources or streams. Cost: none worth naming.
+
+use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, str::FromStr};
+
+use serde_json::{Value, json};
+
+use crate::resources::defaults::RE2_PROGRAM_LIMIT;
+
+/// The text with its `${…}`.
+const TEMPLATE: &str = include_str!("../../envoy/bootstrap.yaml");
+
+/// Heap at which Envoy stops accepting requests, unless chosen otherwise: a gateway of 10,000
+/// targets needs a quarter of it (performance.md 3.5), and containers of 4 GiB have room for it.
+pub const DEFAULT_MAX_HEAP_BYTES: u64 = 2 << 30;
+
+/// Client connections of one Envoy; about 1 GiB if every one of them were busy.
+const MAX_CONNECTIONS: u32 = 50_000;
+
+/// What is chosen for one Envoy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapOptions {
+    /// The gateway it belongs to; `node.cluster`.
+    pub gateway: String,
+    /// Who it is among the gateway's Envoys; `node.id`.
+    pub node_id: String,
+    /// Where Convoy serves xDS.
+    pub xds: XdsAddress,
+    /// Which variant of the protocol it speaks.
+    pub variant: Variant,
+    /// Where its admin interface listens.
+    pub admin: AdminAddress,
+    /// Heap in bytes at which it stops accepting requests.
+    pub max_heap_bytes: u64,
+}
+
+/// The variants of the protocol; both serve the same resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Only what changed is sent.
+    Delta,
+    /// State of the world: all clusters or listeners with every change of one.
+    Sotw,
+}
+
+/// `HOST:PORT`, where the host is a name or an address, IPv6 in brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdsAddress {
+    /// Name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: NonZeroU16,
+}
+
+/// Where the admin interface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A unix socket: who may use it is a matter of file permissions.
+    Unix(PathBuf),
+    /// An address; loopback, or everybody may stop this Envoy.
+    Tcp(SocketAddr),
+}
+
+/// Text that is not an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl FromStr for XdsAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<XdsAddress, AddressError> {
+        let refused = || AddressError(format!("`{text}` is not HOST:PORT"));
+        let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
+        let port = port.parse().map_err(|_| refused())?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        // Without brackets the last group of an IPv6 address would pass for a port.
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(refused());
+        }
+        Ok(XdsAddress { host: host.into(), port })
+    }
+}
+
+impl FromStr for AdminAddress {
+    type Err = AddressError;
+
+    /// An absolute path, with or without `unix:` before it, or `ADDRESS:PORT`.
+    fn from_str(text: &str) -> Result<AdminAddress, AddressError> {
+        let path = text.strip_prefix("unix:").unwrap_or(text);
+        if path.starts_with('/') {
+            return Ok(AdminAddress::Unix(path.into()));
+        }
+        let refused = |_| AddressError(format!("`{text}` is neither a path nor ADDRESS:PORT"));
+        text.parse().map(AdminAddress::Tcp).map_err(refused)
+    }
+}
+
+/// The bootstrap as YAML, comments included.
+pub fn render(options: &BootstrapOptions) -> String {
+    let mut text = String::with_capacity(TEMPLATE.len() + 512);
+    // The comment before the first paragraph is about the template.
+    let mut rest = TEMPLATE.split_once("\n\n").map_or(TEMPLATE, |(_, body)| body);
+    while let Some((before, after)) = rest.split_once("${") {
+        let (name, after) =
+            after.split_once('}').expect("invariant: `${` is closed in our template");
+        text.push_str(before);
+        // JSON is YAML: whatever the value, it stays one value.
+        text.push_str(&value(name, options).to_string());
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+fn value(name: &str, options: &BootstrapOptions) -> Value {
+    match name {
+        "node_id" => json!(options.node_id),
+        "gateway" => json!(options.gateway),
+        "admin_address" => match &options.admin {
+            AdminAddress::Unix(path) => json!({ "pipe": { "path": path } }),
+            AdminAddress::Tcp(at) => {
+                json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
+            }
+        },
+        "api_type" => match options.variant {
+            Variant::Delta => json!("DELTA_GRPC"),
+            Variant::Sotw => json!("GRPC"),
+        },
+        "xds_host" => json!(options.xds.host),
+        "xds_port" => json!(options.xds.port),
+        "max_heap_bytes" => json!(options.max_heap_bytes),
+        "max_connections" => json!(MAX_CONNECTIONS),
+        "re2_program_limit" => json!(RE2_PROGRAM_LIMIT),
+        unknown => unreachable!("invariant: our template knows no `{unknown}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Flags that several subcommands share, and how the log is set up.
+
+use std::{io, net::IpAddr};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::GatewayDefaults;
+
+/// What holds for every gateway unless its object says otherwise.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Gateways")]
+pub(super) struct GatewayFlags {
+    /// Port on which Envoys serve plaintext; a gateway's annotation `convoy.dev/http-port` wins
+    #[arg(long, env = "CONVOY_HTTP_PORT", value_name = "PORT", default_value_t = 80)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: u16,
+    /// Port on which Envoys serve TLS; a gateway's annotation `convoy.dev/https-port` wins
+    #[arg(long, env = "CONVOY_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    https_port: u16,
+    /// Address on which Envoys listen; `::` for both families
+    #[arg(long, env = "CONVOY_LISTEN_ADDRESS", value_name = "IP", default_value = "0.0.0.0")]
+    listen_address: IpAddr,
+    /// Development only: accept endpoints on loopback addresses
+    ///
+    /// By default they are dropped, because a member could otherwise name ports of the machine
+    /// that Envoy runs on.
+    #[arg(long, env = "CONVOY_ALLOW_LOOPBACK_ENDPOINTS")]
+    allow_loopback_endpoints: bool,
+    /// Serve backends in the namespace `kube-system`, which are refused by default
+    #[arg(long, env = "CONVOY_ALLOW_KUBE_SYSTEM")]
+    allow_kube_system: bool,
+}
+
+impl GatewayFlags {
+    pub(super) fn defaults(&self) -> GatewayDefaults {
+        GatewayDefaults {
+            http_port: self.http_port,
+            https_port: self.https_port,
+            listen_address: self.listen_address,
+            allow_loopback_endpoints: self.allow_loopback_endpoints,
+            allow_kube_system: self.allow_kube_system,
+        }
+    }
+}
+
+/// What is logged, and how. The log goes to stderr.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log")]
+pub(super) struct LogFlags {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or by module: `info,convoy::xds=debug`
+    #[arg(long, env = "CONVOY_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// Lines for people, or JSON objects for machines
+    #[arg(long, env = "CONVOY_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl LogFlags {
+    /// Sets the log of this process up. Once.
+    pub(super) fn init(&self) -> Result<()> {
+        let filter = EnvFilter::try_new(&self.log_level).context("parse --log-level")?;
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        match self.log_format {
+            LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! `convoy serve`: the control plane.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    cli::flags::{GatewayFlags, LogFlags},
+    serve::{self, Options},
+    settings::{Mechanisms, Timings},
+};
+
+/// Serve Envoys from a fleet, until SIGTERM or Ctrl-C
+///
+/// DIR/fleet/**.yaml holds the gateways (MseIngressConfig), Ingresses, IngressClasses and TLS
+/// Secrets; DIR/members/ID/**.yaml the Services, EndpointSlices and Pods of member cluster ID.
+/// All are plain Kubernetes manifests, and are watched for changes. A broken file keeps its last
+/// good objects; `convoy status` says what is wrong with it.
+///
+/// Start an Envoy with `convoy bootstrap`. Envoys keep serving while Convoy is away.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The fleet as a directory
+    #[arg(long, env = "CONVOY_FLEET_DIR", value_name = "DIR")]
+    fleet_dir: PathBuf,
+    /// Where Envoys connect. Plaintext and unauthenticated: keep it on a network you trust
+    #[arg(long, env = "CONVOY_XDS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:18000")]
+    xds_listen: SocketAddr,
+    /// Where /healthz, /readyz, /metrics and `convoy status` are answered. Unauthenticated too
+    #[arg(
+        long,
+        env = "CONVOY_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:18001"
+    )]
+    admin_listen: SocketAddr,
+    #[command(flatten)]
+    gateways: GatewayFlags,
+    #[command(flatten)]
+    log: LogFlags,
+}
+
+/// Serves until a signal asks to stop; a second signal does not wait for the streams to end.
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
+    args.log.init()?;
+    let mut stop = StopSignals::new()?;
+    let handle = serve::start(Options {
+        fleet_dir: args.fleet_dir,
+        xds_listen: args.xds_listen,
+        admin_listen: args.admin_listen,
+        defaults: args.gateways.defaults(),
+        mechanisms: Mechanisms::ALL,
+        timings: Timings::PRODUCTION,
+    })
+    .await?;
+    stop.received().await;
+    tracing::info!("stopping; Envoys keep what they have");
+    tokio::select! {
+        ended = handle.shutdown() => ended?,
+        () = stop.received() => tracing::warn!("stopped before all streams had ended"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM, Ctrl-C, and the end of the terminal.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> Result<StopSignals> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        let terminate = listen(SignalKind::terminate())?;
+        let interrupt = listen(SignalKind::interrupt())?;
+        let hangup = listen(SignalKind::hangup())?;
+        Ok(StopSignals { terminate, interrupt, hangup })
+    }
+
+    /// Resolves at the next signal.
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}

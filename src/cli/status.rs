@@ -1,0 +1,152 @@
+//! `convoy status`: what a running Convoy knows.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{
+    admin::proto::{
+        Diagnostic, Envoy, Gateway, ListDiagnosticsRequest, ListEnvoysRequest, ListGatewaysRequest,
+        ListMembersRequest, Member, MemberState, TypeStatus, inspection_client::InspectionClient,
+    },
+    cli::table,
+    snapshot::Kind,
+};
+
+/// Diagnostics of a large fleet exceed the 4 MiB that a client accepts by default.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Show gateways, members, connected Envoys and findings of a running Convoy
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where `convoy serve --admin-listen` is reached
+    #[arg(long, env = "CONVOY_ADMIN", value_name = "HOST:PORT", default_value = "127.0.0.1:18001")]
+    admin: String,
+    /// Tables for people, or JSON for machines
+    #[arg(short, long, env = "CONVOY_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Serialize)]
+struct Status {
+    gateways: Vec<Gateway>,
+    members: Vec<Member>,
+    envoys: Vec<Envoy>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
+    let status = ask(&args.admin).await?;
+    match args.output {
+        Format::Table => print_tables(&status, out)?,
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, &status).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask(admin: &str) -> Result<Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{admin}")).context("parse --admin")?;
+    let channel: Channel = endpoint
+        .connect()
+        .await
+        .with_context(|| format!("connect to {admin}; is `convoy serve` running there?"))?;
+    let mut convoy = InspectionClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+    let gateways = convoy.list_gateways(ListGatewaysRequest {}).await?.into_inner().gateways;
+    let members = convoy.list_members(ListMembersRequest {}).await?.into_inner().members;
+    let envoys = convoy.list_envoys(ListEnvoysRequest {}).await?.into_inner().envoys;
+    let diagnostics = convoy.list_diagnostics(ListDiagnosticsRequest {}).await?.into_inner();
+    Ok(Status { gateways, members, envoys, diagnostics: diagnostics.diagnostics })
+}
+
+fn print_tables(status: &Status, out: &mut impl Write) -> Result<()> {
+    let Status { gateways, members, envoys, diagnostics } = status;
+    let heading: Vec<String> = ["GATEWAY", "REVISION", "ENVOYS"].map(str::to_owned).into();
+    let types = Kind::ALL.map(|kind| kind.as_str().to_uppercase());
+    let heading: Vec<_> =
+        heading.iter().chain(&types).map(String::as_str).chain(["MEMBERS"]).collect();
+    print_table(out, &heading, gateways, gateway_row)?;
+    print_table(out, &["MEMBER", "STATE", "SERVICES", "ENDPOINTS"], members, member_row)?;
+    let heading = ["ENVOY", "GATEWAY", "VERSION", "ADDRESS", "XDS", "STATE"];
+    print_table(out, &heading, envoys, envoy_row)?;
+    let heading = ["SEVERITY", "CLUSTER", "OBJECT", "FIELD", "REASON", "MESSAGE"];
+    print_table(out, &heading, diagnostics, diagnostic_row)?;
+    if diagnostics.is_empty() {
+        writeln!(out, "no findings")?;
+    }
+    Ok(())
+}
+
+/// A table and an empty line after it; nothing without rows.
+fn print_table<T>(
+    out: &mut impl Write,
+    heading: &[&str],
+    items: &[T],
+    row: fn(&T) -> Vec<String>,
+) -> Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = items.iter().map(row).collect();
+    table::print(out, heading, &rows)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn gateway_row(gateway: &Gateway) -> Vec<String> {
+    let Gateway { id, revision, members, resources, envoys } = gateway;
+    let count = |kind: Kind| resources.get(kind.as_str()).copied().unwrap_or(0).to_string();
+    let head = [id.clone(), revision.to_string(), envoys.to_string()];
+    head.into_iter().chain(Kind::ALL.map(count)).chain([members.join(",")]).collect()
+}
+
+fn member_row(member: &Member) -> Vec<String> {
+    let Member { id, state, services, endpoints } = member;
+    let state = MemberState::try_from(*state).unwrap_or(MemberState::Unspecified).as_text();
+    vec![id.clone(), state.to_owned(), services.to_string(), endpoints.to_string()]
+}
+
+fn envoy_row(envoy: &Envoy) -> Vec<String> {
+    let Envoy { node_id, gateway, gateway_found, delta, version, address, types } = envoy;
+    let variant = if *delta { "delta" } else { "sotw" };
+    let state = match gateway_found {
+        true => sync_state(types),
+        false => "waits: no such gateway".to_owned(),
+    };
+    let cells = [node_id, gateway, version, address].map(String::clone);
+    cells.into_iter().chain([variant.to_owned(), state]).collect()
+}
+
+/// `in sync`, or what is refused or not acknowledged yet, by type.
+fn sync_state(types: &[TypeStatus]) -> String {
+    let behind = types.iter().filter_map(|status| {
+        let TypeStatus { r#type, sent, acknowledged, refusals: _, last_error, rejected: _ } =
+            status;
+        if !last_error.is_empty() {
+            return Some(format!("{type} refused: {last_error}"));
+        }
+        (acknowledged < sent).then(|| format!("{type} {acknowledged}/{sent} acknowledged"))
+    });
+    let behind: Vec<_> = behind.collect();
+    if behind.is_empty() { "in sync".to_owned() } else { behind.join("; ") }
+}
+
+fn diagnostic_row(diagnostic: &Diagnostic) -> Vec<String> {
+    let Diagnostic { cluster, kind, namespace, name, field, severity, reason, message } =
+        diagnostic;
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    let object = format!("{kind} {namespace}{slash}{name}");
+    vec![severity.clone(), cluster.clone(), object, field.clone(), reason.clone(), message.clone()]
+}

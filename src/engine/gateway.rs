@@ -1,0 +1,227 @@
+//! One gateway's derived state: attachments, hosts, targets, and its published view.
+//!
+//! Owns the per-gateway stages and their reverse indexes. Must not know where objects come from
+//! or who reads the view. Cost: each stage visits only what is dirty.
+
+mod hosts;
+mod publish;
+mod targets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    engine::{Stages, findings::Row},
+    gateway::attaches,
+    key::{GatewayId, MemberId, ObjectName},
+    model::{self, Host, MemberOrder, TlsHosts},
+    snapshot::GatewayView,
+};
+
+use hosts::HostState;
+use targets::Targets;
+
+/// What a gateway must look at again.
+#[derive(Debug, Default)]
+pub(super) struct Dirty {
+    /// Ingresses whose object changed or whose attachment must be judged again.
+    pub(super) ingresses: BTreeSet<ObjectName>,
+    /// Secrets that changed.
+    pub(super) secrets: BTreeSet<ObjectName>,
+    /// Services of members whose shards changed.
+    pub(super) services: BTreeSet<(ObjectName, MemberId)>,
+    /// Members that were registered, unregistered or moved.
+    pub(super) members: BTreeSet<MemberId>,
+    /// The gateway object itself.
+    object: ObjectChange,
+}
+
+/// What changed in the gateway object.
+#[derive(Debug, Default)]
+struct ObjectChange {
+    attachment: bool,
+    members: bool,
+    listeners: bool,
+}
+
+impl ObjectChange {
+    const ALL: ObjectChange = ObjectChange { attachment: true, members: true, listeners: true };
+}
+
+/// A gateway with everything derived for it.
+#[derive(Debug)]
+pub(super) struct GatewayState {
+    gateway: model::Gateway,
+    /// By Ingress: when it was created, and the hosts it contributes to.
+    attached: BTreeMap<ObjectName, (i64, BTreeSet<Host>)>,
+    /// By host: its Ingresses, oldest first.
+    contributors: BTreeMap<Host, BTreeSet<(i64, ObjectName)>>,
+    hosts: BTreeMap<Host, HostState>,
+    /// By Secret: the hosts that name it.
+    secrets: BTreeMap<ObjectName, BTreeSet<Host>>,
+    /// Secrets that began or ceased to be named since the last update.
+    secret_uses: BTreeSet<ObjectName>,
+    /// The certificates of the TLS listener.
+    tls: TlsHosts,
+    targets: Targets,
+    view: Arc<GatewayView>,
+    pending: ObjectChange,
+}
+
+/// What the stages found to differ, for the stage that encodes.
+#[derive(Debug, Default)]
+struct Changed {
+    /// Hosts whose rows differ, or whose targets changed form.
+    hosts: BTreeSet<Host>,
+    /// Whether the certificates of the TLS listener, or a port, may differ.
+    listeners: bool,
+}
+
+impl GatewayState {
+    pub(super) fn new(gateway: model::Gateway) -> GatewayState {
+        GatewayState {
+            gateway,
+            attached: BTreeMap::new(),
+            contributors: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            secret_uses: BTreeSet::new(),
+            tls: TlsHosts::default(),
+            targets: Targets::default(),
+            view: Arc::default(),
+            pending: ObjectChange::ALL,
+        }
+    }
+
+    pub(super) fn id(&self) -> &GatewayId {
+        &self.gateway.id
+    }
+
+    pub(super) fn view(&self) -> &Arc<GatewayView> {
+        &self.view
+    }
+
+    pub(super) fn members(&self) -> &MemberOrder {
+        &self.gateway.members
+    }
+
+    pub(super) fn uses_secret(&self, secret: &ObjectName) -> bool {
+        self.secrets.contains_key(secret)
+    }
+
+    /// Takes a new object. What it changes is worked out by the next update.
+    pub(super) fn replace(&mut self, next: model::Gateway) {
+        let model::Gateway {
+            id: _,
+            members,
+            http_port,
+            https_port,
+            listen_address,
+            class_rule,
+            watch_namespace,
+        } = &next;
+        let old = &self.gateway;
+        self.pending.members |= *members != old.members;
+        self.pending.attachment |=
+            *class_rule != old.class_rule || *watch_namespace != old.watch_namespace;
+        self.pending.listeners |= *http_port != old.http_port
+            || *https_port != old.https_port
+            || *listen_address != old.listen_address;
+        self.gateway = next;
+    }
+
+    /// IngressClasses changed: every attachment must be judged again.
+    pub(super) fn reattach(&mut self) {
+        self.pending.attachment = true;
+    }
+
+    /// What the object's changes make dirty; `ingresses` are all there are.
+    pub(super) fn take_dirty<'a>(
+        &mut self,
+        ingresses: impl Iterator<Item = &'a ObjectName>,
+    ) -> Dirty {
+        let object = std::mem::take(&mut self.pending);
+        let mut dirty = Dirty { object, ..Dirty::default() };
+        if dirty.object.attachment {
+            dirty.ingresses = ingresses.cloned().collect();
+            dirty.ingresses.extend(self.attached.keys().cloned());
+        }
+        dirty
+    }
+
+    /// Runs the stages; the new view, if it differs.
+    pub(super) fn update(
+        &mut self,
+        dirty: Dirty,
+        stages: &mut Stages<'_>,
+    ) -> Option<Arc<GatewayView>> {
+        let mut changed = Changed { listeners: dirty.object.listeners, ..Changed::default() };
+        let mut hosts = self.attach(&dirty.ingresses, stages);
+        for secret in &dirty.secrets {
+            hosts.extend(self.secrets.get(secret).into_iter().flatten().cloned());
+        }
+        self.assemble(hosts, stages, &mut changed);
+        let mut writes = Vec::new();
+        self.arrange(&dirty, stages, &mut changed, &mut writes);
+        self.encode(changed, stages, &mut writes);
+        self.certify(&dirty.secrets, stages, &mut writes);
+        let view = Arc::new(self.view.commit(writes.into_iter().map(Into::into))?);
+        self.view = view.clone();
+        Some(view)
+    }
+
+    /// Judges attachments; the hosts that gained, lost or changed a contributor.
+    fn attach(
+        &mut self,
+        ingresses: &BTreeSet<ObjectName>,
+        stages: &mut Stages<'_>,
+    ) -> BTreeSet<Host> {
+        let mut touched = BTreeSet::new();
+        for name in ingresses {
+            stages.work.attachments += 1;
+            let next = stages.store.ingress(name).and_then(|object| {
+                let row = stages.ingresses.get(name)?;
+                attaches(&self.gateway, object, stages.classes)
+                    .then(|| (object.created, row.hosts()))
+            });
+            let old = match &next {
+                Some(next) => self.attached.insert(name.clone(), next.clone()),
+                None => self.attached.remove(name),
+            };
+            if let Some((created, hosts)) = &old {
+                for host in hosts {
+                    self.detach(host, &(*created, name.clone()));
+                    touched.insert(host.clone());
+                }
+            }
+            if let Some((created, hosts)) = next {
+                for host in hosts {
+                    let at = self.contributors.entry(host.clone()).or_default();
+                    at.insert((created, name.clone()));
+                    touched.insert(host);
+                }
+            }
+        }
+        touched
+    }
+
+    fn detach(&mut self, host: &Host, contributor: &(i64, ObjectName)) {
+        if let Some(contributors) = self.contributors.get_mut(host) {
+            contributors.remove(contributor);
+            if contributors.is_empty() {
+                self.contributors.remove(host);
+            }
+        }
+    }
+
+    /// The gateway is deleted: its findings go, and its Services are no longer used for it.
+    pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
+        let gateway = &self.gateway.id.name;
+        for host in self.hosts.keys() {
+            stages.report(Row::Host(gateway.clone(), host.clone()), Vec::new());
+        }
+        self.targets.withdraw(gateway, stages);
+    }
+}

@@ -1,0 +1,132 @@
+//! From changed rows to changed resources: hosts, tables, listeners and certificates.
+
+use std::{collections::BTreeSet, iter, sync::Arc};
+
+use crate::{
+    engine::{Stages, Work},
+    ingress::tls_hosts,
+    key::ObjectName,
+    model::{Host, ListenerKey, VirtualHost, name},
+    resources,
+    snapshot::{Kind, Resource},
+};
+
+use super::{Changed, GatewayState};
+
+/// One write to the view: a resource, or its removal.
+pub(super) type WriteParts = (Kind, Arc<str>, Option<Resource>);
+
+/// One write to the view.
+#[derive(Debug)]
+pub(super) struct Write(WriteParts);
+
+impl Write {
+    /// Puts a resource that was just encoded.
+    pub(super) fn put(resource: Resource, work: &mut Work) -> Write {
+        work.bytes_encoded += resource.message().len() as u64;
+        Write::put_wrapped(resource, work)
+    }
+
+    /// Puts a resource made of cached bytes.
+    fn put_wrapped(resource: Resource, work: &mut Work) -> Write {
+        work.resources += 1;
+        Write((resource.kind, resource.name.clone(), Some(resource)))
+    }
+
+    /// Removes a resource.
+    pub(super) fn remove((kind, name): (Kind, Arc<str>)) -> Write {
+        Write((kind, name, None))
+    }
+}
+
+impl From<Write> for WriteParts {
+    fn from(write: Write) -> WriteParts {
+        write.0
+    }
+}
+
+impl GatewayState {
+    /// Encodes changed hosts and wraps the tables and listeners around them.
+    pub(super) fn encode(
+        &mut self,
+        changed: Changed,
+        stages: &mut Stages<'_>,
+        writes: &mut Vec<Write>,
+    ) {
+        for host in &changed.hosts {
+            self.encode_host(host, stages);
+        }
+        if changed.listeners {
+            self.tls = tls_hosts(self.hosts.iter().map(|(host, state)| (host, &state.row)));
+            for key in [ListenerKey::Http, ListenerKey::Https] {
+                self.build_listener(key, stages, writes);
+            }
+        }
+        if changed.listeners || !changed.hosts.is_empty() {
+            self.wrap_tables(stages, writes);
+        }
+    }
+
+    fn build_listener(&self, key: ListenerKey, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
+        let mechanisms = &stages.settings.mechanisms;
+        match resources::listener::build(key, &self.gateway, &self.tls, mechanisms) {
+            Some(listener) => writes.push(Write::put(listener, stages.work)),
+            None => {
+                let name: Arc<str> = name::listener(key).into();
+                writes.push(Write::remove((Kind::Listener, name.clone())));
+                writes.push(Write::remove((Kind::Route, name)));
+            }
+        }
+    }
+
+    fn encode_host(&mut self, host: &Host, stages: &mut Stages<'_>) {
+        let Some(state) = self.hosts.get_mut(host) else { return };
+        let shape_of = |target: &_| self.targets.shape(target);
+        let mechanisms = &stages.settings.mechanisms;
+        let work = &mut *stages.work;
+        let mut encode = |virtual_host: &_| {
+            let bytes = resources::route::encode_host(virtual_host, &shape_of, mechanisms);
+            work.bytes_encoded += bytes.len() as u64;
+            bytes
+        };
+        state.http = state.row.http.as_ref().map(&mut encode);
+        state.https = match (&state.row.https, &state.row.http) {
+            (Some(virtual_host), _) => Some(encode(virtual_host)),
+            // Without a virtual host of its own, a wildcard's would answer for it (A48).
+            (None, Some(_)) => Some(encode(&VirtualHost::closed(host.clone()))),
+            (None, None) => None,
+        };
+    }
+
+    fn wrap_tables(&self, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
+        let has_tls = !self.tls.chains.is_empty();
+        for key in iter::once(ListenerKey::Http).chain(has_tls.then_some(ListenerKey::Https)) {
+            let hosts = self.hosts.values().filter_map(|state| state.encoded(key));
+            let table = resources::layout::table(key, hosts);
+            // An unchanged table is dropped by the commit, for its version is the same.
+            stages.work.bytes_copied += table.message().len() as u64;
+            writes.push(Write::put_wrapped(table, stages.work));
+        }
+    }
+
+    /// Publishes the certificates that hosts use.
+    pub(super) fn certify(
+        &mut self,
+        touched: &BTreeSet<ObjectName>,
+        stages: &mut Stages<'_>,
+        writes: &mut Vec<Write>,
+    ) {
+        let mut secrets = std::mem::take(&mut self.secret_uses);
+        secrets.extend(touched.iter().filter(|secret| self.uses_secret(secret)).cloned());
+        for secret in secrets {
+            let name = name::certificate(&secret);
+            let row = stages.store.secret(&secret).filter(|_| self.uses_secret(&secret));
+            match row.and_then(|row| row.pair.as_ref()) {
+                Some(pair) => {
+                    writes.push(Write::put(resources::secret::build(&name, pair), stages.work));
+                }
+                None => writes.push(Write::remove((Kind::Secret, name))),
+            }
+        }
+    }
+}

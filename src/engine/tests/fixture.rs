@@ -1,0 +1,253 @@
+//! Small fleets of trimmed objects: gateway `main`, members c1 to c3, Services `svc-<n>`.
+
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
+
+use crate::{
+    api::MseIngressConfig,
+    engine::{Engine, Settings},
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, PortRef, Scope},
+    settings::{GatewayDefaults, Mechanisms},
+    snapshot::{GatewayView, Kind, Version},
+    store::{
+        AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, Ingress,
+        IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, KeyPair, Locality,
+        Object, PathType, Pod, Secret, Service, ServicePort,
+    },
+};
+
+const NAMESPACE: &str = "demo";
+
+/// An engine and the objects it was given first.
+pub(super) struct Fleet {
+    pub(super) engine: Engine,
+    size: usize,
+}
+
+impl Fleet {
+    /// `size` hosts, each with an Ingress and a Service with endpoints in c1 and c2.
+    pub(super) fn of_size(size: usize) -> Fleet {
+        let settings =
+            Settings { mechanisms: Mechanisms::ALL, defaults: GatewayDefaults::default() };
+        let mut fleet = Fleet { engine: Engine::new(settings), size };
+        let all = fleet.all();
+        fleet.engine.tick(all);
+        fleet
+    }
+
+    /// Every object the fleet was made of.
+    pub(super) fn all(&self) -> Vec<Change> {
+        let mut all = vec![gateway("main", "mse", "c1,c2")];
+        for member in ["c1", "c2", "c3"] {
+            all.push(Change::Register(id(member), Locality::default()));
+        }
+        for n in 0..self.size {
+            let service_name = format!("svc-{n}");
+            all.push(ingress(
+                &format!("web-{n}"),
+                &format!("host-{n}.example.com"),
+                &service_name,
+                &[],
+            ));
+            for (member, replicas) in [("c1", 3), ("c2", 1)] {
+                all.push(service(member, &service_name, false));
+                all.push(slice(member, &service_name, replicas));
+            }
+        }
+        all
+    }
+
+    pub(super) fn view(&self) -> Arc<GatewayView> {
+        self.engine.views()[&GatewayId::mse("main")].clone()
+    }
+
+    /// Names and versions of everything published.
+    pub(super) fn fingerprint(&self) -> Vec<(Kind, Arc<str>, Version)> {
+        let view = self.view();
+        let rows = |kind: Kind| {
+            view.table(kind)
+                .iter()
+                .map(move |r| (kind, r.name.clone(), r.version))
+                .collect::<Vec<_>>()
+        };
+        Kind::ALL.into_iter().flat_map(rows).collect()
+    }
+}
+
+fn id(member: &str) -> MemberId {
+    MemberId::new(member).unwrap()
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName::new(NAMESPACE, name)
+}
+
+fn put(object: Object) -> Change {
+    Change::Upsert(Scope::Fleet, object)
+}
+
+fn put_in(member: &str, object: Object) -> Change {
+    Change::Upsert(Scope::Member(id(member)), object)
+}
+
+fn delete(kind: ObjectKind, name: &str) -> Change {
+    Change::Delete(Scope::Fleet, kind, named(name))
+}
+
+pub(super) fn gateway(name: &str, class: &str, members: &str) -> Change {
+    gateway_with(name, class, members, 80)
+}
+
+pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) -> Change {
+    let spec: MseIngressConfig =
+        serde_json::from_value(serde_json::json!({"ingress": {"local": {"ingressClass": class}}}))
+            .unwrap();
+    put(Object::Gateway(Arc::new(Gateway {
+        name: ObjectName::cluster_scoped(name),
+        annotations: BTreeMap::from([
+            ("mse.alibabacloud.com/remote-clusters".into(), members.into()),
+            ("convoy.dev/http-port".into(), port.to_string().into()),
+        ]),
+        spec,
+    })))
+}
+
+pub(super) fn delete_gateway(name: &str) -> Change {
+    Change::Delete(Scope::Fleet, ObjectKind::MseIngressConfig, ObjectName::cluster_scoped(name))
+}
+
+pub(super) fn class(name: &str, bound_to: Option<&str>) -> Change {
+    put(Object::IngressClass(Arc::new(IngressClass {
+        name: ObjectName::cluster_scoped(name),
+        controller: "mse.alibabacloud.com/ingress".into(),
+        parameters: bound_to.map(|gateway| ClassParameters {
+            api_group: "mse.alibabacloud.com".into(),
+            kind: "MseIngressConfig".into(),
+            name: gateway.into(),
+        }),
+        is_default: false,
+    })))
+}
+
+pub(super) fn ingress(
+    name: &str,
+    host: &str,
+    service: &str,
+    annotations: &[(&str, &str)],
+) -> Change {
+    ingress_with(name, host, service, annotations, 0, None)
+}
+
+pub(super) fn ingress_with(
+    name: &str,
+    host: &str,
+    service: &str,
+    annotations: &[(&str, &str)],
+    created: i64,
+    secret: Option<&str>,
+) -> Change {
+    let annotations = annotations
+        .iter()
+        .map(|(key, value)| (format!("mse.ingress.kubernetes.io/{key}").into(), (*value).into()));
+    let backend = IngressBackend::Service {
+        name: service.into(),
+        port: NonZeroU16::new(80).map(PortRef::Number),
+    };
+    put(Object::Ingress(Arc::new(Ingress {
+        name: named(name),
+        created,
+        annotations: annotations.collect(),
+        class: Some("mse".into()),
+        default_backend: None,
+        rules: vec![IngressRule {
+            host: (!host.is_empty()).then(|| host.into()),
+            paths: vec![IngressPath {
+                path: Some("/".into()),
+                path_type: PathType::Prefix,
+                backend,
+            }],
+        }],
+        tls: secret
+            .map(|secret| IngressTls { hosts: vec![host.into()], secret: Some(secret.into()) })
+            .into_iter()
+            .collect(),
+    })))
+}
+
+pub(super) fn delete_ingress(name: &str) -> Change {
+    delete(ObjectKind::Ingress, name)
+}
+
+pub(super) fn secret(name: &str, is_valid: bool) -> Change {
+    let pair = KeyPair { chain: b"chain".to_vec(), key: b"key".to_vec() };
+    put(Object::Secret(Arc::new(Secret {
+        name: named(name),
+        pair: is_valid.then(|| Arc::new(pair)),
+        problem: (!is_valid).then(|| "not a certificate".into()),
+    })))
+}
+
+pub(super) fn delete_secret(name: &str) -> Change {
+    delete(ObjectKind::Secret, name)
+}
+
+pub(super) fn service(member: &str, name: &str, is_grpc: bool) -> Change {
+    put_in(
+        member,
+        Object::Service(Arc::new(Service {
+            name: named(name),
+            ports: vec![ServicePort {
+                name: if is_grpc { "grpc" } else { "" }.into(),
+                number: 80,
+                app_protocol: None,
+            }],
+            is_external_name: false,
+            prefers_ipv6: false,
+        })),
+    )
+}
+
+pub(super) fn delete_service(member: &str, name: &str) -> Change {
+    Change::Delete(Scope::Member(id(member)), ObjectKind::Service, named(name))
+}
+
+pub(super) fn slice(member: &str, service: &str, replicas: usize) -> Change {
+    put_in(member, Object::EndpointSlice(Arc::new(slice_of(member, service, replicas))))
+}
+
+fn slice_of(member: &str, service: &str, replicas: usize) -> EndpointSlice {
+    let cluster: u8 = member.trim_start_matches('c').parse().unwrap();
+    let number: u8 = service.trim_start_matches("svc-").parse().unwrap();
+    let endpoint = |replica: usize| Endpoint {
+        address: Some([10, cluster, number, replica as u8 + 1].into()),
+        is_ready: true,
+        pod: Some(format!("{service}-{replica}").into()),
+    };
+    EndpointSlice {
+        name: named(&format!("{service}-1")),
+        service: service.into(),
+        family: AddressFamily::V4,
+        // A slice of a Service whose port is named `grpc` in one step and unnamed in another.
+        ports: BTreeMap::from([("".into(), 8080), ("grpc".into(), 8081)]),
+        endpoints: (0..replicas).map(endpoint).collect(),
+    }
+}
+
+pub(super) fn relist_slices(member: &str, services: &[(&str, usize)]) -> Change {
+    let slices = services
+        .iter()
+        .map(|(service, replicas)| {
+            Object::EndpointSlice(Arc::new(slice_of(member, service, *replicas)))
+        })
+        .collect();
+    Change::Replace(Scope::Member(id(member)), ObjectKind::EndpointSlice, slices)
+}
+
+pub(super) fn pod(member: &str, service: &str, replica: usize, version: &str) -> Change {
+    put_in(
+        member,
+        Object::Pod(Arc::new(Pod {
+            name: named(&format!("{service}-{replica}")),
+            labels: Arc::new(BTreeMap::from([("version".into(), version.into())])),
+        })),
+    )
+}

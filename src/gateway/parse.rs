@@ -1,0 +1,163 @@
+//! `MseIngressConfig` → gateway.
+//!
+//! A spec that is invalid yields no gateway at all, so that what is served already stays
+//! (semantics.md 9, row 14). An annotation that is invalid is ignored by itself.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    api::{MseIngressConfig, Sampling},
+    diag::{Diag, Field, Reason},
+    key::{GatewayId, MemberId, ObjectKind, ObjectRef},
+    model::{ClassRule, Gateway, MemberOrder},
+    settings::GatewayDefaults,
+    store,
+};
+
+/// Members of the gateway, in order.
+const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
+/// Port of the plaintext listener.
+const HTTP_PORT: &str = "convoy.dev/http-port";
+/// Port of the TLS listener.
+const HTTPS_PORT: &str = "convoy.dev/https-port";
+
+/// Instance sizes that the vendor knows.
+const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
+/// The vendor's range of replicas; zero is allowed.
+const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
+
+/// The gateway that an object declares; `None` if its spec is invalid.
+pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gateway>, Vec<Diag>) {
+    let root = Field::of(&ObjectRef::fleet(ObjectKind::MseIngressConfig, object.name.clone()));
+    let mut diags = Vec::new();
+    let members = members(&object.annotations, &root, &mut diags);
+    let mut port = |key, default| port(&object.annotations, key, default, &root, &mut diags);
+    let (http_port, https_port) =
+        (port(HTTP_PORT, defaults.http_port), port(HTTPS_PORT, defaults.https_port));
+
+    let mut problems = problems(&object.spec, &root.key("spec"));
+    if http_port == https_port {
+        problems.push(invalid(&root, format!("both listeners would use port {http_port}")));
+    }
+    let is_valid = problems.is_empty();
+    diags.append(&mut problems);
+
+    let gateway = Gateway {
+        id: GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() },
+        members,
+        listen_address: defaults.listen_address,
+        http_port,
+        https_port,
+        class_rule: class_rule(&object.spec),
+        watch_namespace: watch_namespace(&object.spec).map(Arc::from),
+    };
+    (is_valid.then_some(gateway), diags)
+}
+
+/// `id1, id2`: trimmed, without empties and duplicates, in order.
+fn members(
+    annotations: &BTreeMap<Arc<str>, Arc<str>>,
+    root: &Field,
+    diags: &mut Vec<Diag>,
+) -> MemberOrder {
+    let text = annotations.get(REMOTE_CLUSTERS).map_or("", |text| text);
+    let mut members: Vec<MemberId> = Vec::new();
+    for id in text.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+        match MemberId::new(id) {
+            Some(id) if members.contains(&id) => {}
+            Some(id) => members.push(id),
+            None => diags.push(Diag::error(
+                &root.annotation(REMOTE_CLUSTERS),
+                Reason::InvalidAnnotation,
+                format!("{id:?} cannot be the id of a cluster"),
+            )),
+        }
+    }
+    members.into()
+}
+
+fn port(
+    annotations: &BTreeMap<Arc<str>, Arc<str>>,
+    key: &str,
+    default: u16,
+    root: &Field,
+    diags: &mut Vec<Diag>,
+) -> u16 {
+    let Some(text) = annotations.get(key) else { return default };
+    match text.trim().parse() {
+        Ok(port) if port != 0 => port,
+        Ok(_) | Err(_) => {
+            let message = format!("{text:?} is not a port; {default} is used");
+            diags.push(Diag::error(&root.annotation(key), Reason::InvalidAnnotation, message));
+            default
+        }
+    }
+}
+
+/// Everything that makes a spec invalid (semantics.md 1.2, Failed).
+fn problems(spec: &MseIngressConfig, at: &Field) -> Vec<Diag> {
+    let mut found = Vec::new();
+    if spec.name.as_deref() == Some("") {
+        found.push(invalid(&at.key("name"), "the name is empty".into()));
+    }
+    let instance_at = at.key("common").key("instance");
+    if let Some(instance) = spec.common.as_ref().and_then(|common| common.instance.as_ref()) {
+        if let Some(size) = instance.spec.as_deref()
+            && !INSTANCE_SPECS.contains(&size)
+        {
+            let message = format!("{size:?} is none of {}", INSTANCE_SPECS.join(", "));
+            found.push(invalid(&instance_at.key("spec"), message));
+        }
+        if let Some(replicas) = instance.replicas
+            && !REPLICAS.contains(&replicas)
+        {
+            let message = format!("{replicas} is not from 0 to {}", REPLICAS.end());
+            found.push(invalid(&instance_at.key("replicas"), message));
+        }
+    }
+    let tracing_at = at.key("monitor").key("tracing");
+    if let Some(tracing) = spec.monitor.as_ref().and_then(|monitor| monitor.tracing.as_ref()) {
+        if tracing.x_trace.is_some() && tracing.open_telemetry.is_some() {
+            found.push(invalid(&tracing_at, "only one of xTrace and openTelemetry may be".into()));
+        }
+        found.extend(sample_rate(&tracing.x_trace, &tracing_at.key("xTrace")));
+        found.extend(sample_rate(&tracing.open_telemetry, &tracing_at.key("openTelemetry")));
+    }
+    if let Some(namespace) = watch_namespace(spec)
+        && !namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        let message = format!("{namespace:?} is not one namespace");
+        found.push(invalid(&at.key("ingress").key("local").key("watchNamespace"), message));
+    }
+    found
+}
+
+fn sample_rate(tracer: &Option<Sampling>, at: &Field) -> Option<Diag> {
+    let text = tracer.as_ref()?.sample_rate.as_deref()?;
+    let is_percentage = text.parse().is_ok_and(|rate: f64| (0.0..=100.0).contains(&rate));
+    let message = format!("{text:?} is not a number from 0 to 100");
+    (!is_percentage).then(|| invalid(&at.key("sampleRate"), message))
+}
+
+fn class_rule(spec: &MseIngressConfig) -> ClassRule {
+    let local = spec.ingress.as_ref().and_then(|ingress| ingress.local.as_ref());
+    match local.and_then(|local| local.ingress_class.as_deref()) {
+        None => ClassRule::None,
+        Some("") => ClassRule::Every,
+        Some("nginx") => ClassRule::NginxOrNone,
+        Some(class) => ClassRule::Exactly(class.into()),
+    }
+}
+
+/// The one namespace to serve; `None` for all.
+fn watch_namespace(spec: &MseIngressConfig) -> Option<&str> {
+    let local = spec.ingress.as_ref()?.local.as_ref()?;
+    local.watch_namespace.as_deref().filter(|namespace| !namespace.is_empty())
+}
+
+fn invalid(at: &Field, message: String) -> Diag {
+    Diag::error(at, Reason::InvalidGateway, message)
+}
+
+#[cfg(test)]
+mod tests;

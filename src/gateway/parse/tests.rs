@@ -1,0 +1,132 @@
+use super::*;
+use crate::{
+    api::{Common, IngressLocal, IngressSection, Instance, Monitor, Tracing},
+    key::ObjectName,
+};
+
+fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfig) -> store::Gateway {
+    store::Gateway {
+        name: ObjectName::cluster_scoped("gw"),
+        annotations: annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        spec,
+    }
+}
+
+fn run(object: &store::Gateway) -> (Option<Gateway>, Vec<String>) {
+    let (gateway, diags) = parse(object, &GatewayDefaults::default());
+    (gateway, diags.iter().map(|diag| diag.to_string()).collect())
+}
+
+fn local(class: Option<&str>, namespace: Option<&str>) -> MseIngressConfig {
+    let local = IngressLocal {
+        ingress_class: class.map(Into::into),
+        watch_namespace: namespace.map(Into::into),
+    };
+    let ingress = Some(IngressSection { local: Some(local) });
+    MseIngressConfig { ingress, ..MseIngressConfig::default() }
+}
+
+#[test]
+fn members_are_trimmed_and_keep_their_order() {
+    for (text, expect) in [
+        ("c1,c2", "c1 c2"),
+        (" c2 , c1 ,", "c2 c1"),
+        ("c1,,c2,c1", "c1 c2"),
+        ("", ""),
+        ("c1,c/2", "c1"),
+        ("${cluster1},c2", "c2"),
+    ] {
+        let object = gateway(&[(REMOTE_CLUSTERS, text)], MseIngressConfig::default());
+        let (gateway, diags) = run(&object);
+        let members: Vec<_> =
+            gateway.unwrap().members.iter().map(|member| member.to_string()).collect();
+        assert_eq!(members.join(" "), expect, "{text}");
+        assert_eq!(diags.len(), usize::from(text.contains(['/', '$'])), "{text}: {diags:?}");
+    }
+    let (gateway, _) = run(&gateway(&[], MseIngressConfig::default()));
+    assert!(gateway.unwrap().members.is_empty(), "no annotation, no member");
+}
+
+#[test]
+fn ports_come_from_the_defaults_unless_annotated() {
+    for (annotations, expect) in [
+        (&[][..], Some((80, 443))),
+        (&[(HTTP_PORT, "8080"), (HTTPS_PORT, " 8443")], Some((8080, 8443))),
+        (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443))),
+        (&[(HTTP_PORT, "443")], None),
+    ] {
+        let (gateway, diags) = run(&gateway(annotations, MseIngressConfig::default()));
+        let ports = gateway.map(|gateway| (gateway.http_port, gateway.https_port));
+        assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
+    }
+    let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfig::default()));
+    let expect = "error: MseIngressConfig gw: metadata.annotations[convoy.dev/http-port]: \
+                  InvalidAnnotation: \"x\" is not a port; 80 is used";
+    assert_eq!(diags, [expect]);
+}
+
+#[test]
+fn the_class_field_has_four_meanings() {
+    for (class, expect) in [
+        (None, ClassRule::None),
+        (Some(""), ClassRule::Every),
+        (Some("nginx"), ClassRule::NginxOrNone),
+        (Some("mse"), ClassRule::Exactly("mse".into())),
+    ] {
+        let (gateway, _) = run(&gateway(&[], local(class, None)));
+        assert_eq!(gateway.unwrap().class_rule, expect, "{class:?}");
+    }
+}
+
+#[test]
+fn one_namespace_or_all_are_watched() {
+    for (namespace, expect) in [
+        (None, Some(None)),
+        (Some(""), Some(None)),
+        (Some("a"), Some(Some("a".into()))),
+        (Some("a,b"), None),
+    ] {
+        let (gateway, _) = run(&gateway(&[], local(None, namespace)));
+        assert_eq!(gateway.map(|gateway| gateway.watch_namespace), expect, "{namespace:?}");
+    }
+}
+
+fn instance(spec: Option<&str>, replicas: Option<i64>) -> MseIngressConfig {
+    let instance = Some(Instance { spec: spec.map(Into::into), replicas });
+    MseIngressConfig { common: Some(Common { instance }), ..MseIngressConfig::default() }
+}
+
+fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressConfig {
+    let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
+    let tracing =
+        Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
+    let monitor = Some(Monitor { tracing: Some(tracing) });
+    MseIngressConfig { monitor, ..MseIngressConfig::default() }
+}
+
+#[test]
+fn an_invalid_spec_is_no_gateway() {
+    let named = |name: &str| MseIngressConfig { name: Some(name.into()), ..Default::default() };
+    for (spec, expect) in [
+        (instance(Some("2c4g"), Some(3)), ""),
+        (instance(None, Some(0)), ""),
+        (instance(None, Some(30)), ""),
+        (instance(None, Some(31)), "spec.common.instance.replicas"),
+        (instance(None, Some(-1)), "spec.common.instance.replicas"),
+        (instance(Some("3c6g"), None), "spec.common.instance.spec"),
+        (tracing(Some("100"), None), ""),
+        (tracing(None, Some("0")), ""),
+        (tracing(Some("1"), Some("1")), "spec.monitor.tracing"),
+        (tracing(Some("101"), None), "spec.monitor.tracing.xTrace.sampleRate"),
+        (tracing(None, Some("-1")), "spec.monitor.tracing.openTelemetry.sampleRate"),
+        (tracing(None, Some("NaN")), "spec.monitor.tracing.openTelemetry.sampleRate"),
+        (named("mse-ingress"), ""),
+        (named(""), "spec.name"),
+    ] {
+        let (gateway, diags) = parse(&gateway(&[], spec.clone()), &GatewayDefaults::default());
+        let fields: Vec<_> = diags.iter().map(|diag| diag.field.as_str()).collect();
+        assert_eq!(fields.join(" "), expect, "{spec:?}");
+        assert_eq!(gateway.is_some(), expect.is_empty(), "{spec:?}");
+        assert!(diags.iter().all(|diag| diag.reason == Reason::InvalidGateway), "{diags:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! Every figure that goes into an Envoy resource, with its reason (semantics.md 3.4, 3.10, 5.7).
+//!
+//! They work together: retries leave the member at once, outlier detection keeps later requests
+//! away, the kernel finds a peer that is silent, and the budget lets all requests retry at once.
+
+use std::time::Duration;
+
+/// TCP and TLS together. Three round trips to the farthest member must fit (5.7).
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long sent bytes may stay unacknowledged on an upstream socket before the kernel closes it.
+/// A silent partition ends here; a slow backend acknowledges and is never cut (M32).
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Answers 502, 503 or 504, or failures to get one, in a row that eject a host. Fewer would eject
+/// on a blip, more would cost a dead host's requests one retry each for longer (M21, M30).
+pub const CONSECUTIVE_GATEWAY_FAILURES: u32 = 5;
+
+/// How often ejections are reviewed; together with the base it bounds how late a host returns.
+pub const OUTLIER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first ejection; the n-th in a row lasts n times as long.
+pub const BASE_EJECTION: Duration = Duration::from_secs(5);
+
+/// No ejection is longer, so a member that was away for an hour is back within a minute.
+pub const MAX_EJECTION: Duration = Duration::from_secs(60);
+
+/// A whole member must be ejectable; Envoy's own 10 % would never fail over (M21).
+pub const MAX_EJECTION_PERCENT: u32 = 100;
+
+/// In percent. With the overprovisioning of our assignments one healthy host keeps its group, so
+/// this acts only when nobody is healthy: then ejections are ignored (M34).
+pub const PANIC_THRESHOLD: f64 = 1.0;
+
+/// Share of the requests under way that may be retries, in percent. All Envoy allows: when a
+/// member dies, every request in flight to it has to be sent again (M24, M25).
+pub const RETRY_BUDGET_PERCENT: f64 = 100.0;
+
+/// Retries that are always allowed. A share is not enough: while a member is partitioned every
+/// request is a retry for seconds, and then 100 % of the others is one too few; with 128 as the
+/// floor, 300 requests under way lost 193 of 1,933. As many as a gateway has client connections;
+/// what bounds the amplification is [`NUM_RETRIES`].
+pub const MIN_RETRY_CONCURRENCY: u32 = 50_000;
+
+/// Connections, pending and active requests a target may have. Envoy's 1,024 would answer 503
+/// for a backend that is merely slow; the gateway as a whole is bounded by the overload manager
+/// of its bootstrap, long before this figure.
+pub const UPSTREAM_LIMIT: u32 = 1_000_000;
+
+/// Retries of one request: with the first attempt as many as a composite cluster has entries.
+pub const NUM_RETRIES: u32 = 3;
+
+/// How often a retry that drew an already tried host draws again.
+pub const HOST_SELECTION_ATTEMPTS: i64 = 5;
+
+/// Back-off between attempts. A retry goes elsewhere, so there is nothing to wait for.
+pub const RETRY_BACK_OFF: Duration = Duration::from_millis(1);
+
+/// Longest back-off between attempts.
+pub const MAX_RETRY_BACK_OFF: Duration = Duration::from_millis(10);
+
+/// Failures in which the request was never sent: safe to retry whatever its method (3.4).
+pub const RETRY_ON: &str = "connect-failure,refused-stream";
+
+/// What safe methods retry besides: the connection broke before an answer began (M33).
+pub const RETRY_SAFE_METHODS_ON: &str = "reset";
+
+/// A stream without a byte in either direction. Server-sent events, gRPC watches and WebSockets
+/// live longer than Envoy's five minutes (3.10).
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Request headers must be complete within this time (slowloris).
+pub const REQUEST_HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Streams of one HTTP/2 connection (faults.md S15).
+pub const H2_MAX_STREAMS: u32 = 100;
+
+/// Flow-control window of a stream, in bytes: what a client may make the gateway hold.
+pub const H2_STREAM_WINDOW: u32 = 64 << 10;
+
+/// Flow-control window of a connection, in bytes.
+pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// The largest RE2 program our bootstrap lets Envoy load. A user's expression is refused far
+/// below it (`model::Regex`); an expression that escapes text has an instruction a byte, and two
+/// annotation values of 4 KiB with their frame stay below this (faults.md M14, M15).
+pub const RE2_PROGRAM_LIMIT: u32 = 10_000;

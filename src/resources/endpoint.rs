@@ -1,0 +1,109 @@
+//! EDS: an assignment as priorities of localities (xds.md 3.7, semantics.md 5.3–5.5).
+//!
+//! Owns the shape of a `ClusterLoadAssignment`. Must not know why an endpoint is where it is.
+//! Cost: linear in the endpoints of one target.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use envoy_types::pb::envoy::config::{core::v3 as core, endpoint::v3 as pb};
+use prost::Message;
+
+use crate::{
+    model::{Assignment, LocalityShare},
+    resources::pack,
+    snapshot::{Kind, Resource},
+};
+
+/// The assignment of the cluster `name`. Without endpoints it is an empty message, never absent:
+/// Envoy ignores the removal of an assignment and would keep dead endpoints (xds.md 3.8).
+pub fn build(name: &Arc<str>, assignment: &Assignment) -> Resource {
+    let levels = (0..).zip(&assignment.priorities);
+    let message = pb::ClusterLoadAssignment {
+        cluster_name: name.to_string(),
+        endpoints: levels.flat_map(|(priority, shares)| level(priority, shares)).collect(),
+        policy: Some(pb::cluster_load_assignment::Policy {
+            overprovisioning_factor: pack::uint(assignment.overprovisioning),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    Resource::new(Kind::Endpoint, name.clone(), &message.encode_to_vec(), Vec::new())
+}
+
+/// One priority. A level without endpoints is sent as a locality without endpoints, because
+/// priorities must be contiguous and are never renumbered.
+fn level(priority: u32, shares: &[LocalityShare]) -> Vec<pb::LocalityLbEndpoints> {
+    // xds: a locality of weight 0 gets nothing; such a share is left out.
+    let served = shares.iter().filter(|share| share.weight > 0);
+    let localities: Vec<_> = served.map(|share| locality(priority, share)).collect();
+    if localities.is_empty() {
+        return vec![pb::LocalityLbEndpoints { priority, ..Default::default() }];
+    }
+    localities
+}
+
+fn locality(priority: u32, share: &LocalityShare) -> pb::LocalityLbEndpoints {
+    pb::LocalityLbEndpoints {
+        locality: Some(core::Locality {
+            region: share.region.clone(),
+            zone: share.zone.clone(),
+            sub_zone: share.member.to_string(),
+        }),
+        lb_endpoints: share.endpoints.iter().map(endpoint).collect(),
+        load_balancing_weight: pack::uint(share.weight),
+        priority,
+        ..Default::default()
+    }
+}
+
+fn endpoint(at: &SocketAddr) -> pb::LbEndpoint {
+    let endpoint = pb::Endpoint {
+        address: Some(pack::socket_address(at.ip(), at.port())),
+        ..Default::default()
+    };
+    pb::LbEndpoint {
+        host_identifier: Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::MemberId;
+
+    fn share(member: &str, endpoints: &[&str]) -> LocalityShare {
+        LocalityShare {
+            member: MemberId::new(member).unwrap(),
+            region: String::new(),
+            zone: String::new(),
+            weight: endpoints.len().try_into().unwrap(),
+            endpoints: endpoints.iter().map(|at| at.parse().unwrap()).collect(),
+        }
+    }
+
+    /// `priority member×endpoints*weight` of every locality; `-` for an empty level.
+    fn built(priorities: Vec<Vec<LocalityShare>>) -> Vec<String> {
+        let resource = build(&"a".into(), &Assignment { priorities, overprovisioning: 100 });
+        let message = pb::ClusterLoadAssignment::decode(resource.message()).unwrap();
+        let text = |locality: pb::LocalityLbEndpoints| {
+            let member = locality.locality.map_or("-".into(), |at| at.sub_zone);
+            let weight = locality.load_balancing_weight.map_or(0, |weight| weight.value);
+            format!("{} {member}×{}*{weight}", locality.priority, locality.lb_endpoints.len())
+        };
+        message.endpoints.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn levels_are_never_renumbered() {
+        let (c1, c2) =
+            (share("c1", &["10.0.0.1:80", "10.0.0.2:80"]), share("c2", &["10.0.0.3:80"]));
+        assert_eq!(built(vec![]), [""; 0]);
+        assert_eq!(
+            built(vec![vec![], vec![c1.clone(), c2.clone()]]),
+            ["0 -×0*0", "1 c1×2*2", "1 c2×1*1"]
+        );
+        assert_eq!(built(vec![vec![share("c1", &[])], vec![c2.clone()]]), ["0 -×0*0", "1 c2×1*1"]);
+        assert_eq!(built(vec![vec![share("c1", &[]), c2]]), ["0 c2×1*1"]);
+    }
+}

@@ -1,0 +1,199 @@
+//! The HTTP connection manager of every listener: the edge profile and the HTTP filters.
+//!
+//! Owns what is done to a request before it is routed (semantics.md 3.10, faults.md S12–S15).
+//! Must not know hosts or routes: they come over RDS.
+
+use envoy_types::pb::{
+    envoy::{
+        config::{
+            common::mutation_rules::v3::{HeaderMutation, header_mutation::Action as Mutation},
+            core::v3 as core,
+            listener::v3::{Filter, filter},
+        },
+        extensions::{
+            filters::{
+                http::{
+                    composite::v3::{Composite, ExecuteFilterAction},
+                    header_mutation::v3 as header_mutation,
+                    router::v3::Router,
+                },
+                network::http_connection_manager::v3::{
+                    self as pb, http_connection_manager as hcm, http_filter::ConfigType,
+                },
+            },
+            http::early_header_mutation::header_mutation::v3 as early,
+        },
+        r#type::matcher::v3::HttpRequestHeaderMatchInput,
+    },
+    xds::{
+        core::v3::TypedExtensionConfig as XdsExtension,
+        r#type::matcher::v3::{
+            Matcher, RegexMatcher, StringMatcher,
+            matcher::{self, matcher_list as list, matcher_list::predicate},
+            regex_matcher, string_matcher,
+        },
+    },
+};
+use prost::{Message, Name};
+
+use crate::{
+    resources::{defaults, pack},
+    settings::Mechanisms,
+};
+
+/// Headers that backends believe and that Envoy passes from any client (faults.md M28, S14).
+/// Removed before routing, so that no rule can be met by forging one.
+const FORGEABLE: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// Methods that change nothing, so that a request may be sent again after it was sent once.
+const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
+
+/// The filter that a chain ends in. `route_table` is the name that it asks RDS for.
+pub(super) fn connection_manager(route_table: &str, mechanisms: &Mechanisms) -> Filter {
+    let retry_resets = mechanisms.retries && mechanisms.retry_resets_of_safe_methods;
+    let mut http_filters = Vec::new();
+    http_filters.extend(retry_resets.then(retry_resets_of_safe_methods));
+    http_filters.push(http_filter("envoy.filters.http.router", Router::default()));
+    let manager = pb::HttpConnectionManager {
+        stat_prefix: route_table.into(),
+        route_specifier: Some(hcm::RouteSpecifier::Rds(pb::Rds {
+            config_source: Some(pack::ads()),
+            route_config_name: route_table.into(),
+        })),
+        http_filters,
+        upgrade_configs: vec![hcm::UpgradeConfig {
+            upgrade_type: "websocket".into(),
+            ..Default::default()
+        }],
+        ..edge()
+    };
+    Filter {
+        name: "envoy.filters.network.http_connection_manager".into(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack::any(manager))),
+    }
+}
+
+/// What makes Envoy safe at the edge; the verdicts it gives are faults.md M26–M28.
+fn edge() -> pb::HttpConnectionManager {
+    pb::HttpConnectionManager {
+        normalize_path: pack::bool(true),
+        merge_slashes: true,
+        path_with_escaped_slashes_action: hcm::PathWithEscapedSlashesAction::UnescapeAndRedirect
+            .into(),
+        // The peer is the client: nothing it says about addresses is believed.
+        use_remote_address: pack::bool(true),
+        xff_num_trusted_hops: 0,
+        internal_address_config: Some(nobody_is_internal()),
+        early_header_mutation_extensions: vec![pack::extension(
+            "envoy.http.early_header_mutation.header_mutation",
+            early::HeaderMutation { mutations: FORGEABLE.map(remove).into() },
+        )],
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            // `x_a` and `x-a` are one header to many backends.
+            headers_with_underscores_action:
+                core::http_protocol_options::HeadersWithUnderscoresAction::RejectRequest.into(),
+            ..Default::default()
+        }),
+        http2_protocol_options: Some(core::Http2ProtocolOptions {
+            max_concurrent_streams: pack::uint(defaults::H2_MAX_STREAMS),
+            initial_stream_window_size: pack::uint(defaults::H2_STREAM_WINDOW),
+            initial_connection_window_size: pack::uint(defaults::H2_CONNECTION_WINDOW),
+            ..Default::default()
+        }),
+        stream_idle_timeout: pack::duration(defaults::STREAM_IDLE_TIMEOUT),
+        request_headers_timeout: pack::duration(defaults::REQUEST_HEADERS_TIMEOUT),
+        ..Default::default()
+    }
+}
+
+/// Who is internal may send `x-envoy-*` headers that change retries and timeouts. An empty
+/// configuration means every private address, measured on Envoy 1.40, so an address is named
+/// that no peer can have.
+fn nobody_is_internal() -> hcm::InternalAddressConfig {
+    let nobody = core::CidrRange { address_prefix: "0.0.0.0".into(), prefix_len: pack::uint(32) };
+    hcm::InternalAddressConfig { cidr_ranges: vec![nobody], ..Default::default() }
+}
+
+/// Adds to the retry policy of every route, for safe methods only: a filter that runs another
+/// one where the method matches, instead of every route twice (M33).
+fn retry_resets_of_safe_methods() -> pb::HttpFilter {
+    let header = core::HeaderValueOption {
+        header: Some(core::HeaderValue {
+            key: "x-envoy-retry-on".into(),
+            value: defaults::RETRY_SAFE_METHODS_ON.into(),
+            ..Default::default()
+        }),
+        append_action: core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    };
+    let mutation = header_mutation::HeaderMutation {
+        mutations: Some(header_mutation::Mutations {
+            request_mutations: vec![HeaderMutation { action: Some(Mutation::Append(header)) }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let run = ExecuteFilterAction {
+        typed_config: Some(pack::extension("envoy.filters.http.header_mutation", mutation)),
+        ..Default::default()
+    };
+    let composite =
+        Composite { matcher: Some(method_matcher(SAFE_METHODS, run)), ..Default::default() };
+    http_filter("envoy.filters.http.composite", composite)
+}
+
+/// Runs `action` if the whole method matches. A list, not a map: maps are encoded in random order.
+fn method_matcher(methods: &str, action: ExecuteFilterAction) -> Matcher {
+    let method = HttpRequestHeaderMatchInput { header_name: ":method".into() };
+    let regex = RegexMatcher {
+        regex: methods.into(),
+        engine_type: Some(regex_matcher::EngineType::GoogleRe2(regex_matcher::GoogleRe2 {})),
+    };
+    let value = StringMatcher {
+        match_pattern: Some(string_matcher::MatchPattern::SafeRegex(regex)),
+        ..Default::default()
+    };
+    let predicate = predicate::SinglePredicate {
+        input: Some(xds_extension("method", method)),
+        matcher: Some(predicate::single_predicate::Matcher::ValueMatch(value)),
+    };
+    let field = list::FieldMatcher {
+        predicate: Some(list::Predicate {
+            match_type: Some(predicate::MatchType::SinglePredicate(predicate)),
+        }),
+        on_match: Some(matcher::OnMatch {
+            on_match: Some(matcher::on_match::OnMatch::Action(xds_extension("retry", action))),
+            ..Default::default()
+        }),
+    };
+    Matcher {
+        matcher_type: Some(matcher::MatcherType::MatcherList(matcher::MatcherList {
+            matchers: vec![field],
+        })),
+        ..Default::default()
+    }
+}
+
+fn remove(header: &str) -> HeaderMutation {
+    HeaderMutation { action: Some(Mutation::Remove(header.into())) }
+}
+
+fn http_filter<T: Name + Message>(name: &str, config: T) -> pb::HttpFilter {
+    pb::HttpFilter {
+        name: name.into(),
+        config_type: Some(ConfigType::TypedConfig(pack::any(config))),
+        ..Default::default()
+    }
+}
+
+fn xds_extension<T: Name + Message>(name: &str, config: T) -> XdsExtension {
+    XdsExtension { name: name.into(), typed_config: Some(pack::any(config)) }
+}

@@ -1,0 +1,119 @@
+//! LDS: the listeners of a gateway.
+//!
+//! Owns addresses and filter chains; what a chain does with HTTP is [`super::http`]. Nothing of a
+//! host is in a listener but its name in a TLS chain, so routes change without draining
+//! connections. Cost: linear in the certificates.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use envoy_types::pb::envoy::{
+    config::{
+        core::v3::{TransportSocket, transport_socket},
+        listener::v3::{self as pb, listener_filter},
+    },
+    extensions::{
+        filters::listener::tls_inspector::v3::TlsInspector,
+        transport_sockets::tls::v3::{CommonTlsContext, DownstreamTlsContext, SdsSecretConfig},
+    },
+};
+use prost::Message;
+
+use crate::{
+    model::{Gateway, Host, ListenerKey, TlsHosts, name},
+    resources::{http, pack},
+    settings::Mechanisms,
+    snapshot::{Kind, Resource},
+};
+
+/// Name of the chain for clients that name no host, or none that has a certificate. No Secret can
+/// be called so: their names have a slash.
+const DEFAULT_CHAIN: &str = "default";
+
+/// The listener `key` of a gateway; `None` while it has no filter chain, because Envoy refuses
+/// one without.
+pub fn build(
+    key: ListenerKey,
+    gateway: &Gateway,
+    tls: &TlsHosts,
+    mechanisms: &Mechanisms,
+) -> Option<Resource> {
+    let name = name::listener(key);
+    let http = http::connection_manager(name, mechanisms);
+    let (port, filter_chains, listener_filters) = match key {
+        ListenerKey::Http => (gateway.http_port, vec![plain_chain(name, http)], Vec::new()),
+        ListenerKey::Https => (gateway.https_port, tls_chains(tls, &http), vec![tls_inspector()]),
+    };
+    if filter_chains.is_empty() {
+        return None;
+    }
+    let listener = pb::Listener {
+        name: name.into(),
+        address: Some(pack::socket_address(gateway.listen_address, port)),
+        filter_chains,
+        listener_filters,
+        // xds: `per_connection_buffer_limit_bytes` stays at 1 MiB. A request that does not fit
+        // cannot be retried; the overload manager bounds the sum of all buffers.
+        ..Default::default()
+    };
+    Some(Resource::new(Kind::Listener, name.into(), &listener.encode_to_vec(), Vec::new()))
+}
+
+fn plain_chain(name: &str, http: pb::Filter) -> pb::FilterChain {
+    pb::FilterChain { name: name.into(), filters: vec![http], ..Default::default() }
+}
+
+/// One chain a certificate, so that a certificate's hosts come and go without touching others.
+fn tls_chains(tls: &TlsHosts, http: &pb::Filter) -> Vec<pb::FilterChain> {
+    let mut server_names: BTreeMap<&Arc<str>, Vec<String>> = BTreeMap::new();
+    let mut chains = Vec::new();
+    for (host, secret) in &tls.chains {
+        match host {
+            Host::Exact(_) | Host::Wildcard(_) => {
+                server_names.entry(secret).or_default().push(host.to_string());
+            }
+            Host::Any => chains.push(tls_chain(DEFAULT_CHAIN, Vec::new(), secret, http)),
+        }
+    }
+    let named = server_names.into_iter();
+    chains.extend(named.map(|(secret, hosts)| tls_chain(secret, hosts, secret, http)));
+    chains
+}
+
+fn tls_chain(
+    name: &str,
+    server_names: Vec<String>,
+    secret: &str,
+    http: &pb::Filter,
+) -> pb::FilterChain {
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            alpn_protocols: vec!["h2".into(), "http/1.1".into()],
+            tls_certificate_sds_secret_configs: vec![SdsSecretConfig {
+                name: secret.into(),
+                sds_config: Some(pack::ads()),
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    pb::FilterChain {
+        // xds: an empty match is the chain of last resort.
+        filter_chain_match: Some(pb::FilterChainMatch { server_names, ..Default::default() }),
+        transport_socket: Some(TransportSocket {
+            name: "envoy.transport_sockets.tls".into(),
+            config_type: Some(transport_socket::ConfigType::TypedConfig(pack::any(context))),
+        }),
+        ..plain_chain(name, http.clone())
+    }
+}
+
+/// Reads the server name, which chains are chosen by.
+fn tls_inspector() -> pb::ListenerFilter {
+    pb::ListenerFilter {
+        name: "envoy.filters.listener.tls_inspector".into(),
+        config_type: Some(listener_filter::ConfigType::TypedConfig(pack::any(
+            TlsInspector::default(),
+        ))),
+        ..Default::default()
+    }
+}

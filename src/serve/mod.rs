@@ -1,0 +1,171 @@
+//! The composition: sources, the engine's thread, the ADS server and the admin server.
+//!
+//! Owns which parts run and how they are joined and stopped; everything it starts, it stops.
+//! Must not know what any part does.
+
+mod engine_thread;
+mod envoys;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    admin::{self, Report, State},
+    diag::Diag,
+    engine::{Engine, Settings},
+    key::GatewayId,
+    serve::engine_thread::EngineThread,
+    settings::{GatewayDefaults, Mechanisms, Timings},
+    snapshot::{GatewayView, Publisher},
+    source::directory,
+    xds::{AdsServer, EnvoyRegistry, by_cluster},
+};
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory that holds `fleet/` and `members/<id>/`.
+    pub fleet_dir: PathBuf,
+    /// Where Envoys connect; port 0 picks one.
+    pub xds_listen: SocketAddr,
+    /// Health, metrics and inspection; port 0 picks one.
+    pub admin_listen: SocketAddr,
+    /// What holds for every gateway.
+    pub defaults: GatewayDefaults,
+    /// What is switched on.
+    pub mechanisms: Mechanisms,
+    /// Timers.
+    pub timings: Timings,
+}
+
+/// A running Convoy.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where Envoys connect.
+    pub xds_address: SocketAddr,
+    /// Where health, metrics and inspection are served.
+    pub admin_address: SocketAddr,
+    publisher: Arc<Publisher>,
+    envoys: Arc<EnvoyRegistry>,
+    report: watch::Receiver<Report>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<Result<()>>>,
+    source: directory::Watch,
+}
+
+/// Starts everything and returns when the ports are bound.
+///
+/// # Errors
+/// A port cannot be bound, or the directory cannot be watched.
+pub async fn start(options: Options) -> Result<Handle> {
+    let Options { fleet_dir, xds_listen, admin_listen, defaults, mechanisms, timings } = options;
+    let xds = bind(xds_listen, "xDS").await?;
+    let admin = bind(admin_listen, "admin").await?;
+    let (xds_address, admin_address) = (xds.local_addr()?, admin.local_addr()?);
+    let publisher = Arc::new(Publisher::default());
+    let envoys = Arc::new(EnvoyRegistry::default());
+    let tick_seconds = admin::tick_histogram();
+    let (changes, inbox) = mpsc::channel(engine_thread::INBOX);
+    let report = EngineThread {
+        engine: Engine::new(Settings { mechanisms, defaults }),
+        publisher: publisher.clone(),
+        tick_interval: timings.tick_interval,
+        tick_seconds: tick_seconds.clone(),
+    }
+    .spawn(inbox)?;
+    let source = directory::spawn(&fleet_dir, changes)
+        .with_context(|| format!("watch {}", fleet_dir.display()))?;
+    let (stop, stopped) = watch::channel(false);
+    let ads = AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
+    let state = State {
+        publisher: publisher.clone(),
+        report: report.clone(),
+        envoys: envoys.clone(),
+        tick_seconds,
+    };
+    let shutdown = raised(stopped.clone());
+    let tasks = vec![
+        tokio::spawn(async move { Ok(ads.serve(xds, shutdown).await?) }),
+        tokio::spawn(async move { Ok(admin::serve(admin, state, raised(stopped)).await?) }),
+    ];
+    tracing::info!(xds = %xds_address, admin = %admin_address, fleet = %fleet_dir.display(), "serving");
+    Ok(Handle { xds_address, admin_address, publisher, envoys, report, stop, tasks, source })
+}
+
+async fn bind(addr: SocketAddr, what: &str) -> Result<TcpListener> {
+    TcpListener::bind(addr).await.with_context(|| format!("listen for {what} on {addr}"))
+}
+
+async fn raised(mut flag: watch::Receiver<bool>) {
+    // An error means that the handle is gone, which also ends the server.
+    _ = flag.wait_for(|raised| *raised).await;
+}
+
+impl Handle {
+    /// What is wrong at the moment.
+    pub fn diagnostics(&self) -> Arc<Vec<Diag>> {
+        self.report.borrow().diags.clone()
+    }
+
+    /// What the engine knows and has done so far.
+    pub fn report(&self) -> Report {
+        self.report.borrow().clone()
+    }
+
+    /// What is published at the moment.
+    pub fn views(&self) -> BTreeMap<GatewayId, Arc<GatewayView>> {
+        self.publisher.current()
+    }
+
+    /// The connected Envoys.
+    pub fn envoys(&self) -> &EnvoyRegistry {
+        &self.envoys
+    }
+
+    /// Stops the source, tells the Envoys to go elsewhere, and waits for every part to end.
+    ///
+    /// # Errors
+    /// The first error of a part, had it failed before.
+    pub async fn shutdown(self) -> Result<()> {
+        let Handle { stop, tasks, source, .. } = self;
+        // The engine's thread ends with the last sender of changes.
+        drop(source);
+        stop.send_replace(true);
+        for task in tasks {
+            task.await.context("join a server")??;
+        }
+        Ok(())
+    }
+}
+
+/// What a directory translates to.
+#[derive(Debug)]
+pub struct Translated {
+    /// The resources of every gateway.
+    pub views: BTreeMap<GatewayId, Arc<GatewayView>>,
+    /// All findings, in order.
+    pub diags: Vec<Diag>,
+}
+
+/// Translates a directory once, without serving it.
+///
+/// # Errors
+/// The directory cannot be read at all.
+pub fn translate(dir: &Path, defaults: &GatewayDefaults) -> Result<Translated> {
+    let changes = directory::load(dir).with_context(|| format!("read {}", dir.display()))?;
+    let settings = Settings { mechanisms: Mechanisms::ALL, defaults: defaults.clone() };
+    let mut engine = Engine::new(settings);
+    engine.tick(changes);
+    Ok(Translated { views: engine.views(), diags: engine.findings().list() })
+}

@@ -1,0 +1,49 @@
+//! `MseIngressConfig` and IngressClass.
+
+use k8s_openapi::{
+    api::networking::v1::IngressClass as Manifest, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    api::MseIngressConfig,
+    key::ObjectName,
+    source::decode::{Findings, Trimmed, typed},
+    store::{ClassParameters, Gateway, IngressClass, Object},
+};
+
+const ANNOTATIONS: [&str; 2] = ["mse.alibabacloud.com/", "convoy.dev/"];
+
+const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
+
+#[derive(Deserialize)]
+struct GatewayManifest {
+    metadata: ObjectMeta,
+    spec: Option<MseIngressConfig>,
+}
+
+pub(super) fn gateway(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
+    let GatewayManifest { metadata, spec } = typed(manifest)?;
+    let annotations = findings.annotations(metadata.annotations, &ANNOTATIONS);
+    let gateway = Gateway { name, annotations, spec: spec.unwrap_or_default() };
+    Ok(Some(Object::Gateway(gateway.into())))
+}
+
+pub(super) fn class(name: ObjectName, manifest: Value) -> Trimmed {
+    let manifest: Manifest = typed(manifest)?;
+    let spec = manifest.spec.unwrap_or_default();
+    let annotations = manifest.metadata.annotations.unwrap_or_default();
+    let parameters = spec.parameters.map(|parameters| ClassParameters {
+        api_group: parameters.api_group.unwrap_or_default().into(),
+        kind: parameters.kind.into(),
+        name: parameters.name.into(),
+    });
+    let class = IngressClass {
+        name,
+        controller: spec.controller.unwrap_or_default().into(),
+        parameters,
+        is_default: annotations.get(DEFAULT_CLASS).is_some_and(|value| value == "true"),
+    };
+    Ok(Some(Object::IngressClass(class.into())))
+}

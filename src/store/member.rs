@@ -1,0 +1,223 @@
+//! One member's objects.
+//!
+//! Owns the reverse indexes from an EndpointSlice and a Pod to the Service they belong to.
+//! Must not know the fleet. Cost: logarithmic per change, linear in the changed slice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    key::{ObjectKind, ObjectName},
+    store::{EndpointSlice, Labels, Locality, Object, Pod, Service, set},
+};
+
+/// One member as last seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Member {
+    /// Present while the member is registered.
+    registration: Option<Locality>,
+    is_synced: bool,
+    services: BTreeMap<ObjectName, Arc<Service>>,
+    slices: BTreeMap<ObjectName, Arc<EndpointSlice>>,
+    pods: BTreeMap<ObjectName, Arc<Pod>>,
+    /// Ready endpoints of all slices.
+    ready_endpoints: usize,
+    /// Names of slices by Service.
+    slices_of_service: Index,
+    /// Names of slices by Pod.
+    slices_of_pod: Index,
+}
+
+impl Member {
+    /// Whether the member is registered now. Its objects outlive its registration.
+    pub fn is_registered(&self) -> bool {
+        self.registration.is_some()
+    }
+
+    /// Whether the member's kinds have all been listed once; before that, absence means nothing.
+    pub fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// Where it is; unknown if it is not registered.
+    pub fn locality(&self) -> Locality {
+        self.registration.clone().unwrap_or_default()
+    }
+
+    /// All its Services, by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// How many Services it has.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
+    /// How many ready endpoints its slices have, whether a gateway uses them or not.
+    pub fn ready_endpoint_count(&self) -> usize {
+        self.ready_endpoints
+    }
+
+    /// One Service.
+    pub fn service(&self, name: &ObjectName) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// The EndpointSlices of a Service, by name.
+    pub fn slices(&self, service: &ObjectName) -> impl Iterator<Item = &EndpointSlice> {
+        let names = self.slices_of_service.get(service);
+        names.filter_map(|name| self.slices.get(name)).map(Arc::as_ref)
+    }
+
+    /// The labels of a Pod, if it is known.
+    pub fn pod_labels(&self, name: &ObjectName) -> Option<Arc<Labels>> {
+        self.pods.get(name).map(|pod| pod.labels.clone())
+    }
+
+    pub(super) fn set_synced(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_synced, true)
+    }
+
+    pub(super) fn set_registration(&mut self, registration: Option<Locality>) -> bool {
+        let is_news = self.registration != registration;
+        self.registration = registration;
+        is_news
+    }
+
+    /// Nothing is known of it, not even that it has nothing.
+    pub(super) fn is_unknown(&self) -> bool {
+        let Member {
+            registration,
+            is_synced,
+            services,
+            slices,
+            pods,
+            ready_endpoints: _,
+            slices_of_service: _,
+            slices_of_pod: _,
+        } = self;
+        registration.is_none()
+            && !is_synced
+            && services.is_empty()
+            && slices.is_empty()
+            && pods.is_empty()
+    }
+
+    /// The Services that are different now.
+    pub(super) fn upsert(&mut self, object: Object) -> BTreeSet<ObjectName> {
+        let name = object.name().clone();
+        match object {
+            Object::Service(service) => {
+                let is_news = set(&mut self.services, name.clone(), service);
+                is_news.then_some(name).into_iter().collect()
+            }
+            Object::EndpointSlice(slice) => self.put_slice(&name, Some(slice)),
+            Object::Pod(pod) => {
+                let is_news = set(&mut self.pods, name.clone(), pod);
+                if is_news { self.services_of_pod(&name) } else { BTreeSet::new() }
+            }
+            Object::Gateway(_)
+            | Object::IngressClass(_)
+            | Object::Ingress(_)
+            | Object::Secret(_) => BTreeSet::new(),
+        }
+    }
+
+    /// The Services that are different now.
+    pub(super) fn delete(&mut self, kind: ObjectKind, name: &ObjectName) -> BTreeSet<ObjectName> {
+        match kind {
+            ObjectKind::Service => {
+                self.services.remove(name).map(|_| name.clone()).into_iter().collect()
+            }
+            ObjectKind::EndpointSlice => self.put_slice(name, None),
+            ObjectKind::Pod => match self.pods.remove(name) {
+                Some(_) => self.services_of_pod(name),
+                None => BTreeSet::new(),
+            },
+            ObjectKind::MseIngressConfig
+            | ObjectKind::IngressClass
+            | ObjectKind::Ingress
+            | ObjectKind::Secret
+            | ObjectKind::File => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn names(&self, kind: ObjectKind) -> Vec<ObjectName> {
+        match kind {
+            ObjectKind::Service => self.services.keys().cloned().collect(),
+            ObjectKind::EndpointSlice => self.slices.keys().cloned().collect(),
+            ObjectKind::Pod => self.pods.keys().cloned().collect(),
+            ObjectKind::MseIngressConfig
+            | ObjectKind::IngressClass
+            | ObjectKind::Ingress
+            | ObjectKind::Secret
+            | ObjectKind::File => Vec::new(),
+        }
+    }
+
+    /// Both Services are different if the slice moved from one to another.
+    fn put_slice(
+        &mut self,
+        name: &ObjectName,
+        new: Option<Arc<EndpointSlice>>,
+    ) -> BTreeSet<ObjectName> {
+        let old = match &new {
+            Some(slice) => self.slices.insert(name.clone(), slice.clone()),
+            None => self.slices.remove(name),
+        };
+        if old == new {
+            return BTreeSet::new();
+        }
+        let ready = |slice: &Option<Arc<EndpointSlice>>| -> usize {
+            slice.iter().flat_map(|slice| &slice.endpoints).filter(|e| e.is_ready).count()
+        };
+        self.ready_endpoints = self.ready_endpoints + ready(&new) - ready(&old);
+        let services = |slice: &Option<Arc<EndpointSlice>>| -> BTreeSet<ObjectName> {
+            slice.iter().map(|slice| slice.service_name()).collect()
+        };
+        let pods = |slice: &Option<Arc<EndpointSlice>>| -> BTreeSet<ObjectName> {
+            slice.iter().flat_map(|s| s.endpoints.iter().filter_map(|e| s.pod_name(e))).collect()
+        };
+        self.slices_of_service.reindex(name, &services(&old), &services(&new));
+        self.slices_of_pod.reindex(name, &pods(&old), &pods(&new));
+        let mut touched = services(&old);
+        touched.append(&mut services(&new));
+        touched
+    }
+
+    fn services_of_pod(&self, pod: &ObjectName) -> BTreeSet<ObjectName> {
+        let names = self.slices_of_pod.get(pod);
+        names.filter_map(|name| self.slices.get(name)).map(|slice| slice.service_name()).collect()
+    }
+}
+
+/// From a key to the slices that name it. A key that no slice names has no row.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Index(BTreeMap<ObjectName, BTreeSet<ObjectName>>);
+
+impl Index {
+    fn get(&self, key: &ObjectName) -> impl Iterator<Item = &ObjectName> {
+        self.0.get(key).into_iter().flatten()
+    }
+
+    fn reindex(
+        &mut self,
+        slice: &ObjectName,
+        old: &BTreeSet<ObjectName>,
+        new: &BTreeSet<ObjectName>,
+    ) {
+        for key in old.difference(new) {
+            let Some(slices) = self.0.get_mut(key) else { continue };
+            slices.remove(slice);
+            if slices.is_empty() {
+                self.0.remove(key);
+            }
+        }
+        for key in new.difference(old) {
+            self.0.entry(key.clone()).or_default().insert(slice.clone());
+        }
+    }
+}

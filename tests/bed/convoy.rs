@@ -1,0 +1,55 @@
+//! The control plane under test, in this process: the only file that knows how it is started.
+
+use std::path::Path;
+
+use convoy::{
+    bootstrap::{self, AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, XdsAddress},
+    diag::Diag,
+    serve::{self, Handle, Options},
+    settings::{GatewayDefaults, Mechanisms, Timings},
+};
+
+use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
+
+/// Convoy, serving a directory.
+pub(crate) struct Convoy(Handle);
+
+impl Convoy {
+    pub(crate) async fn start(dir: &Path, mechanisms: Mechanisms, timings: Timings) -> Convoy {
+        let options = Options {
+            fleet_dir: dir.to_owned(),
+            xds_listen: CONTROL_PLANE,
+            admin_listen: (CONTROL_PLANE.ip(), 0).into(),
+            defaults: GatewayDefaults::default(),
+            mechanisms,
+            timings,
+        };
+        Convoy(serve::start(options).await.unwrap())
+    }
+
+    /// Ends it; Envoys keep what they have.
+    pub(crate) async fn stop(self) {
+        self.0.shutdown().await.unwrap();
+    }
+
+    /// What is wrong with the objects, now.
+    pub(crate) fn diags(&self) -> Vec<Diag> {
+        self.0.diagnostics().to_vec()
+    }
+}
+
+/// How an Envoy of `gateway` is started.
+pub(crate) fn bootstrap(gateway: &str, node: &str, variant: Variant) -> String {
+    let host = CONTROL_PLANE.ip().to_string();
+    bootstrap::render(&BootstrapOptions {
+        gateway: gateway.to_owned(),
+        node_id: node.to_owned(),
+        xds: XdsAddress { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        variant: match variant {
+            Variant::Delta => bootstrap::Variant::Delta,
+            Variant::Sotw => bootstrap::Variant::Sotw,
+        },
+        admin: AdminAddress::Tcp(ADMIN),
+        max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
+    })
+}

@@ -1,0 +1,48 @@
+//! Rows of the behaviour table (semantics.md 9) on real, stock Envoy.
+//!
+//! Each test runs in a process of its own, in a network namespace of its own, once with delta and
+//! once with state-of-the-world xDS: `row_016_nine_to_one::delta`. A test that cannot run fails.
+
+// Tests state their assumptions by failing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod balance;
+#[path = "../bed/mod.rs"]
+mod bed;
+mod canary;
+mod control_plane;
+mod failover;
+mod gateway;
+mod harness;
+mod hosts;
+mod paths;
+mod selftest;
+mod subset;
+mod tls;
+
+use std::process::ExitCode;
+
+use harness::Row;
+
+/// Every test, in the order of the table.
+fn rows() -> Vec<Row> {
+    [
+        selftest::rows(),
+        gateway::rows(),
+        balance::rows(),
+        subset::rows(),
+        canary::rows(),
+        paths::rows(),
+        hosts::rows(),
+        tls::rows(),
+        control_plane::rows(),
+        failover::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn main() -> ExitCode {
+    harness::main(rows())
+}

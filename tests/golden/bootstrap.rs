@@ -1,0 +1,25 @@
+//! The bootstraps that `convoy bootstrap` prints, before a real Envoy.
+
+use convoy::bootstrap::{AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, Variant, render};
+
+use crate::envoy;
+
+#[test]
+fn envoy_accepts_every_variant() {
+    for variant in [Variant::Delta, Variant::Sotw] {
+        for admin in [
+            AdminAddress::Unix("/tmp/convoy-golden-admin.sock".into()),
+            AdminAddress::Tcp(([127, 0, 0, 1], 0).into()),
+        ] {
+            let options = BootstrapOptions {
+                gateway: "web".into(),
+                node_id: "web-1".into(),
+                xds: "127.0.0.1:18000".parse().unwrap(),
+                variant,
+                admin,
+                max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
+            };
+            envoy::validate(&render(&options)).unwrap_or_else(|why| panic!("{options:?}: {why}"));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Small models, written as short as they can be.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use convoy::{
+    diag::Field,
+    key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
+    model::{
+        Action, Arm, Assignment, ClassRule, Condition, Form, Forward, Gateway, Host, LocalityShare,
+        PathMatch, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch, VirtualHost,
+    },
+};
+
+/// The whole of a Service.
+pub(crate) fn service(name: &str) -> Target {
+    Target::of(backend(name), Subset::default())
+}
+
+/// The endpoints of one member first.
+pub(crate) fn in_member(name: &str, member: &str) -> Target {
+    Target::of(backend(name), Subset { member: Some(member.into()), ..Subset::default() })
+}
+
+fn backend(name: &str) -> BackendKey {
+    let port = PortRef::Number(80.try_into().unwrap());
+    BackendKey { service: ObjectName::new("shop", name), port }
+}
+
+/// `web` spans members and speaks HTTP/1.1, `grpc…` speaks HTTP/2, `local…` lives in one member.
+pub(crate) fn shape_of(target: &Target) -> Shape {
+    let name = &target.backend().service.name;
+    Shape {
+        form: if name.starts_with("local") { Form::Plain } else { Form::Composite },
+        protocol: if name.starts_with("grpc") { Protocol::Http2 } else { Protocol::Http1 },
+    }
+}
+
+/// One member's share of a priority.
+pub(crate) fn share(member: &str, endpoints: &[&str]) -> LocalityShare {
+    LocalityShare {
+        member: MemberId::new(member).unwrap(),
+        region: String::new(),
+        zone: String::new(),
+        weight: endpoints.len().try_into().unwrap(),
+        endpoints: endpoints.iter().map(|at| at.parse().unwrap()).collect(),
+    }
+}
+
+/// Priorities with the factor of several groups.
+pub(crate) fn assignment(priorities: Vec<Vec<LocalityShare>>) -> Assignment {
+    Assignment { priorities, overprovisioning: 10_000_000 }
+}
+
+/// The gateway `web` on loopback.
+pub(crate) fn gateway() -> Gateway {
+    Gateway {
+        id: GatewayId::mse("web"),
+        members: Arc::new([]),
+        listen_address: [127, 0, 0, 1].into(),
+        http_port: 8080,
+        https_port: 8443,
+        class_rule: ClassRule::None,
+        watch_namespace: None,
+    }
+}
+
+/// A field of the Ingress `shop/web`.
+pub(crate) fn origin(field: &str) -> Field {
+    let ingress = ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("shop", "web"));
+    Field::of(&ingress).key(field)
+}
+
+/// Shares of the traffic.
+pub(crate) fn forward(arms: &[(Target, u32)]) -> Action {
+    let arms = arms.iter().map(|(target, weight)| Arm {
+        target: Arc::new(target.clone()),
+        weight: NonZeroU32::new(*weight).unwrap(),
+        origin: origin("spec"),
+    });
+    Action::Forward(Forward { arms: arms.collect(), timeout: None, per_try_timeout: None })
+}
+
+/// A route with every kind of condition, and one of every kind of path and action.
+pub(crate) fn hosts() -> Vec<VirtualHost> {
+    let route =
+        |path, conditions, action| Route { origin: origin("spec"), path, conditions, action };
+    let to = |name: &str| forward(&[(service(name), 1)]);
+    let conditions = vec![
+        Condition::Header("x-canary".into(), ValueMatch::Exact("always".into())),
+        Condition::Header("x-user".into(), ValueMatch::OneOf(vec!["a.b".into(), "c".into()])),
+        Condition::Header("x-agent".into(), ValueMatch::Contains(Regex::new("^v[12]").unwrap())),
+        Condition::Query("q".into(), ValueMatch::Exact("1".into())),
+        Condition::Cookie("sid".into(), "a+b".into()),
+    ];
+    let patient = Action::Forward(Forward {
+        arms: vec![Arm {
+            target: Arc::new(service("local")),
+            weight: NonZeroU32::MIN,
+            origin: origin("spec"),
+        }],
+        timeout: Some(Duration::from_secs(60)),
+        per_try_timeout: Some(Duration::from_millis(1500)),
+    });
+    vec![
+        VirtualHost {
+            host: Host::Exact("a.com".into()),
+            routes: vec![
+                route(PathMatch::Exact("/exact".into()), conditions, to("grpc")),
+                route(PathMatch::Prefix("/patient".into()), vec![], patient),
+                route(PathMatch::Regex(Regex::new("/v[0-9]+/.*").unwrap()), vec![], to("web")),
+                route(
+                    PathMatch::Any,
+                    vec![],
+                    forward(&[(in_member("web", "c1"), 80), (service("web"), 20)]),
+                ),
+            ],
+        },
+        VirtualHost {
+            host: Host::Wildcard("b.com".into()),
+            routes: vec![route(PathMatch::Any, vec![], Action::RedirectToHttps)],
+        },
+        VirtualHost { host: Host::Any, routes: vec![route(PathMatch::Any, vec![], to("web"))] },
+    ]
+}
