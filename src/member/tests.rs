@@ -234,6 +234,7 @@ fn protocols() {
 
 /// Members with their Services; in a world, `c1 svc 10.0.0.1=gray 10.0.0.2` is a Service of c1
 /// with one port 80 and these endpoints, a Pod behind each `=`.
+#[derive(Debug)]
 struct World {
     members: Vec<(MemberId, Locality, ServicesOfMember)>,
 }
