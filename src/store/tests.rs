@@ -348,7 +348,10 @@ impl Reference {
                     self.objects.insert(key(&scope, kind, object.name()), object);
                 }
             }
-            other => self.rest.push(other),
+            change @ (Change::Synced(_)
+            | Change::Register(..)
+            | Change::Unregister(_)
+            | Change::Report { .. }) => self.rest.push(change),
         }
     }
 

@@ -29,13 +29,10 @@ fn outcome(scope: &Scope, manifest: &str) -> String {
 
 #[track_caller]
 fn object(scope: &Scope, manifest: &str) -> Object {
-    match decode(scope, yaml(manifest), 0) {
-        Decoded::Object { object, diags, .. } => {
-            assert_eq!(diags, []);
-            object
-        }
-        other => panic!("{other:?}"),
-    }
+    let decoded = decode(scope, yaml(manifest), 0);
+    let Decoded::Object { object, diags, .. } = decoded else { panic!("{decoded:?}") };
+    assert_eq!(diags, []);
+    object
 }
 
 #[test]
@@ -255,14 +252,13 @@ fn fault_f3_annotations_that_are_too_long() {
         (MAX_ANNOTATION_BYTES, MAX_ANNOTATION_BYTES, None),
         (MAX_ANNOTATION_BYTES + 1, 0, Some("4097 bytes are more than 4096; ignored")),
     ] {
-        match decode(&Scope::Fleet, manifest(len), 0) {
-            Decoded::Object { object: Object::Ingress(ingress), diags, .. } => {
-                assert_eq!(ingress.annotations.len(), 1);
-                assert_eq!(ingress.annotations[key].len(), kept);
-                assert_eq!(diags.first().map(|diag| diag.message.as_str()), said);
-            }
-            other => panic!("{other:?}"),
-        }
+        let decoded = decode(&Scope::Fleet, manifest(len), 0);
+        let Decoded::Object { object: Object::Ingress(ingress), diags, .. } = decoded else {
+            panic!("{decoded:?}")
+        };
+        assert_eq!(ingress.annotations.len(), 1);
+        assert_eq!(ingress.annotations[key].len(), kept);
+        assert_eq!(diags.first().map(|diag| diag.message.as_str()), said);
     }
 }
 

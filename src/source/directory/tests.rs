@@ -54,8 +54,12 @@ impl Bed {
     }
 
     fn look_with(&mut self, freshness: &Freshness) -> Vec<String> {
+        self.look_at(freshness, 0)
+    }
+
+    fn look_at(&mut self, freshness: &Freshness, now: i64) -> Vec<String> {
         let scan = scan::scan(self.dir.path()).unwrap();
-        let batch = self.tree.update(scan, freshness, 0);
+        let batch = self.tree.update(scan, freshness, now);
         let said = batch.iter().map(said).collect();
         for change in batch {
             self.store.apply(change);
@@ -375,6 +379,39 @@ fn nothing_of_a_secret_is_in_a_finding() {
     let bed = Bed::new(&[("fleet/a.yaml", &format!("{secret}  x: [canary\n: {{canary: canary"))]);
     let reports = bed.reports().join("\n");
     assert!(reports.contains("Unreadable") && !reports.contains("canary"), "{reports}");
+}
+
+/// The clock changes the verdict, and nobody writes the file.
+#[test]
+fn fault_f10_a_certificate_expires_while_it_is_served() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(1970, 1, 2);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 3);
+    let certificate = params.self_signed(&key).unwrap();
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": { "name": "cert" },
+        "stringData": { "tls.crt": certificate.pem(), "tls.key": key.serialize_pem() },
+    });
+    let mut bed = Bed::new(&[("fleet/a.json", &secret.to_string())]);
+    const DAY: i64 = 24 * 60 * 60;
+    let problem = |bed: &Bed| {
+        let secret = bed.store.secret(&ObjectName::new("default", "cert")).unwrap();
+        assert!(secret.pair.is_some(), "there is nothing better to serve");
+        secret.problem.clone()
+    };
+    for (now, changes, expect, judge_again) in [
+        (DAY - 1, 0, Some("the certificate is not valid yet"), Some(DAY)),
+        (DAY, 1, None, Some(2 * DAY + 1)),
+        (2 * DAY, 0, None, Some(2 * DAY + 1)),
+        (2 * DAY + 1, 1, Some("the certificate has expired"), None),
+        (3 * DAY, 0, Some("the certificate has expired"), None),
+    ] {
+        assert_eq!(bed.look_at(&Freshness::default(), now).len(), changes, "{now}");
+        assert_eq!(problem(&bed).as_deref(), expect, "{now}");
+        assert_eq!(bed.tree.judge_again(), judge_again, "{now}");
+    }
 }
 
 fn at(scope: Scope) -> Field {

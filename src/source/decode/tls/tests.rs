@@ -66,13 +66,12 @@ fn decoded(type_: &str, crt: &str, key: &str) -> (Secret, Option<i64>) {
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cert" },
         "type": type_, "stringData": { "tls.crt": crt, "tls.key": key },
     });
-    match decode(&Scope::Fleet, manifest, NOW) {
-        Decoded::Object { object: Object::Secret(secret), diags, judge_again } => {
-            assert_eq!(diags, [], "a Secret's problem is told where it is used");
-            ((*secret).clone(), judge_again)
-        }
-        other => panic!("{other:?}"),
-    }
+    let decoded = decode(&Scope::Fleet, manifest, NOW);
+    let Decoded::Object { object: Object::Secret(secret), diags, judge_again } = decoded else {
+        panic!("{decoded:?}")
+    };
+    assert_eq!(diags, [], "a Secret's problem is told where it is used");
+    ((*secret).clone(), judge_again)
 }
 
 #[track_caller]
@@ -210,11 +209,12 @@ fn data_is_base64_and_string_data_wins() {
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "cert" }, "type": TLS_TYPE,
         "data": { "tls.crt": STANDARD.encode(&one.crt), "tls.key": STANDARD.encode(&one.key) },
     });
-    let chain = |manifest: &Value| match decode(&Scope::Fleet, manifest.clone(), NOW) {
-        Decoded::Object { object: Object::Secret(secret), .. } => {
-            String::from_utf8(secret.pair.clone().unwrap().chain.clone()).unwrap()
-        }
-        refused => panic!("{refused:?}"),
+    let chain = |manifest: &Value| {
+        let decoded = decode(&Scope::Fleet, manifest.clone(), NOW);
+        let Decoded::Object { object: Object::Secret(secret), .. } = decoded else {
+            panic!("{decoded:?}")
+        };
+        String::from_utf8(secret.pair.clone().unwrap().chain.clone()).unwrap()
     };
     assert_eq!(chain(&manifest), one.crt);
     manifest["stringData"] = json!({ "tls.crt": other.crt, "tls.key": other.key });
