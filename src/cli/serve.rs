@@ -54,7 +54,6 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         timings: Timings::PRODUCTION,
     })
     .await?;
-    tracing::info!(xds = %handle.xds_address, admin = %handle.admin_address, "serving");
     stop.received().await;
     tracing::info!("stopping; Envoys keep what they have");
     tokio::select! {

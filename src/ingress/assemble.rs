@@ -3,7 +3,10 @@
 //! Owns conflicts, the order of routes, canaries' mains and default backends (semantics.md
 //! 4.2–4.9). The result depends on the rows alone, not on the order in which they come.
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     diag::{Diag, Reason},

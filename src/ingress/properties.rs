@@ -206,7 +206,7 @@ proptest! {
             };
             let row = row(&ingress);
             for host in row.hosts() {
-                assert_total(&assemble(&host, &[row.clone()], &certs).0);
+                assert_total(&assemble(&host, std::slice::from_ref(&row), &certs).0);
             }
         }
     }

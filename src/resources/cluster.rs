@@ -206,3 +206,6 @@ fn http2() -> HttpProtocolOptions {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,44 @@ fn endpoint(at: &SocketAddr) -> pb::LbEndpoint {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::MemberId;
+
+    fn share(member: &str, endpoints: &[&str]) -> LocalityShare {
+        LocalityShare {
+            member: MemberId::new(member).unwrap(),
+            region: String::new(),
+            zone: String::new(),
+            weight: endpoints.len().try_into().unwrap(),
+            endpoints: endpoints.iter().map(|at| at.parse().unwrap()).collect(),
+        }
+    }
+
+    /// `priority member×endpoints*weight` of every locality; `-` for an empty level.
+    fn built(priorities: Vec<Vec<LocalityShare>>) -> Vec<String> {
+        let resource = build(&"a".into(), &Assignment { priorities, overprovisioning: 100 });
+        let message = pb::ClusterLoadAssignment::decode(resource.message()).unwrap();
+        let text = |locality: pb::LocalityLbEndpoints| {
+            let member = locality.locality.map_or("-".into(), |at| at.sub_zone);
+            let weight = locality.load_balancing_weight.map_or(0, |weight| weight.value);
+            format!("{} {member}×{}*{weight}", locality.priority, locality.lb_endpoints.len())
+        };
+        message.endpoints.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn levels_are_never_renumbered() {
+        let (c1, c2) =
+            (share("c1", &["10.0.0.1:80", "10.0.0.2:80"]), share("c2", &["10.0.0.3:80"]));
+        assert_eq!(built(vec![]), [""; 0]);
+        assert_eq!(
+            built(vec![vec![], vec![c1.clone(), c2.clone()]]),
+            ["0 -×0*0", "1 c1×2*2", "1 c2×1*1"]
+        );
+        assert_eq!(built(vec![vec![share("c1", &[])], vec![c2.clone()]]), ["0 -×0*0", "1 c2×1*1"]);
+        assert_eq!(built(vec![vec![share("c1", &[]), c2]]), ["0 c2×1*1"]);
+    }
+}

@@ -37,3 +37,22 @@ pub fn table<'a>(listener: ListenerKey, hosts: impl Iterator<Item = &'a Bytes>) 
     }
     Resource::new(Kind::Route, name.into(), &message, Vec::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::config::route::v3::VirtualHost;
+
+    use super::*;
+
+    #[test]
+    fn a_table_is_its_hosts_in_order() {
+        let host = |name: &str| VirtualHost { name: name.into(), ..Default::default() };
+        let hosts = [host("a"), host(""), host(&"b".repeat(300))];
+        let encoded: Vec<Bytes> = hosts.iter().map(|host| host.encode_to_vec().into()).collect();
+        let table = table(ListenerKey::Https, encoded.iter());
+        let decoded = RouteConfiguration::decode(table.message()).unwrap();
+        assert_eq!(decoded.virtual_hosts, hosts);
+        assert_eq!((&*table.name, &*decoded.name), ("https", "https"));
+        assert!(decoded.ignore_port_in_host_matching);
+    }
+}

@@ -4,12 +4,17 @@ use std::{env, fs, process::Command};
 
 use serde_json::{Value, json};
 
+/// The Envoy under test.
+pub(crate) fn binary() -> String {
+    env::var("ENVOY_BIN").unwrap_or_else(|_| "envoy".into())
+}
+
 /// What Envoy says about a configuration: nothing, or why it refuses it.
 pub(crate) fn validate(config: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("envoy.yaml");
     fs::write(&path, config).expect("write the configuration");
-    let binary = env::var("ENVOY_BIN").unwrap_or_else(|_| "envoy".into());
+    let binary = binary();
     let output = Command::new(&binary)
         .args(["--mode", "validate", "--log-level", "warning", "--use-dynamic-base-id"])
         .arg("--config-path")

@@ -5,6 +5,7 @@ use crate::ingress::fixture::{certs, check, rows, show};
 
 mod canary;
 mod guides;
+mod requests;
 
 #[test]
 fn exact_then_longest_prefix_then_regex_then_everything() {

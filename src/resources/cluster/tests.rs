@@ -1,0 +1,83 @@
+use super::*;
+
+fn clusters(form: Form, groups: usize, mechanisms: &Mechanisms) -> Vec<Resource> {
+    build(&"web".into(), &Shape { form, protocol: Protocol::Http1 }, groups, mechanisms)
+}
+
+/// The parts of a composite cluster, one an attempt.
+fn attempts(groups: usize) -> Vec<String> {
+    let built = clusters(Form::Composite, groups, &Mechanisms::ALL);
+    let routed = built.iter().find(|cluster| &*cluster.name == "web/anywhere").unwrap();
+    let cluster = pb::Cluster::decode(routed.message()).unwrap();
+    let Some(parts::ClusterDiscoveryType::ClusterType(custom)) = cluster.cluster_discovery_type
+    else {
+        panic!("not a composite")
+    };
+    let config = ClusterConfig::decode(custom.typed_config.unwrap().value.as_slice()).unwrap();
+    config.clusters.into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn attempts_leave_the_member() {
+    let cases = [
+        (1, ["web", "web/members", "web/members", "web/members"]),
+        (2, ["web", "web", "web/members", "web/members"]),
+        (3, ["web", "web", "web/members", "web/members"]),
+    ];
+    for (groups, expected) in cases {
+        assert_eq!(attempts(groups), expected);
+        let retries = usize::try_from(defaults::NUM_RETRIES).unwrap();
+        assert_eq!(expected.len(), retries + 1, "an attempt without an entry fails");
+    }
+}
+
+#[test]
+fn a_cluster_awaits_what_a_route_to_it_needs() {
+    let check = |form, expected: &[(&str, &[(Kind, &str)])]| {
+        let built = clusters(form, 1, &Mechanisms::ALL);
+        assert_eq!(built.len(), expected.len());
+        for (cluster, (name, awaits)) in built.iter().zip(expected) {
+            let found: Vec<_> =
+                cluster.awaits.iter().map(|(kind, name)| (*kind, &**name)).collect();
+            assert_eq!((&*cluster.name, &*found), (*name, *awaits));
+        }
+    };
+    let web = ("web", [(Kind::Endpoint, "web")]);
+    let members = ("web/members", [(Kind::Endpoint, "web/members")]);
+    let anywhere = ("web/anywhere", [(Kind::Cluster, "web"), (Kind::Cluster, "web/members")]);
+    check(Form::Plain, &[(web.0, &web.1)]);
+    check(Form::Composite, &[(web.0, &web.1), (members.0, &members.1), (anywhere.0, &anywhere.1)]);
+}
+
+#[test]
+fn without_composite_targets_every_target_is_plain() {
+    let off = Mechanisms { composite_targets: false, ..Mechanisms::ALL };
+    let names: Vec<_> =
+        clusters(Form::Composite, 1, &off).into_iter().map(|cluster| cluster.name).collect();
+    assert_eq!(names, ["web".into()]);
+}
+
+#[test]
+fn every_mechanism_can_be_switched_off() {
+    let built = |mechanisms: &Mechanisms| {
+        let cluster = clusters(Form::Plain, 1, mechanisms).remove(0);
+        pb::Cluster::decode(cluster.message()).unwrap()
+    };
+    let all = Mechanisms::ALL;
+    assert!(built(&all).outlier_detection.is_some());
+    assert!(built(&Mechanisms { outlier_detection: false, ..all }).outlier_detection.is_none());
+    assert!(built(&all).upstream_bind_config.is_some());
+    let off = Mechanisms { dead_peer_detection: false, ..all };
+    assert!(built(&off).upstream_bind_config.is_none());
+    let panic = |mechanisms| {
+        built(mechanisms).common_lb_config.unwrap().healthy_panic_threshold.unwrap().value
+    };
+    assert_eq!(panic(&all), defaults::PANIC_THRESHOLD);
+    assert_eq!(panic(&Mechanisms { panic_threshold: false, ..all }), 0.0);
+    let budget = |mechanisms| {
+        let mut breakers = built(mechanisms).circuit_breakers.unwrap();
+        breakers.thresholds.remove(0).retry_budget
+    };
+    assert!(budget(&all).is_some());
+    assert!(budget(&Mechanisms { retry_budget: false, ..all }).is_none());
+}
