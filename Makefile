@@ -42,7 +42,7 @@ parts:
 	$(call part,build,$(CARGO) test --locked --no-run)
 	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
 	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
-	$(call part,demo,$(CARGO) run --locked -- demo --once --port 8099)
+	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
 
 .PHONY: build
 build:

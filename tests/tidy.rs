@@ -146,6 +146,21 @@ fn every_room_is_in_the_map() {
 }
 
 #[test]
+fn the_readme_lists_the_annotations_that_are_honoured() {
+    let source = fs::read_to_string(root().join("src/ingress/annotation/treatment.rs")).unwrap();
+    let (_, keys) = source.split_once("const HONOURED").unwrap();
+    let (keys, _) = keys.split_once("];").unwrap();
+    let honoured: BTreeSet<&str> = keys.split('"').skip(1).step_by(2).collect();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, table) = readme.split_once("| annotation | does |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let first_cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<&str> =
+        first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(listed, honoured);
+}
+
+#[test]
 fn files_tell_one_story() {
     let too_long = |file: &File| {
         let lines = file.text.lines().count();

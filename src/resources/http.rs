@@ -8,7 +8,7 @@ use envoy_types::pb::{
         config::{
             common::mutation_rules::v3::{HeaderMutation, header_mutation::Action as Mutation},
             core::v3 as core,
-            listener::v3::Filter,
+            listener::v3::{Filter, filter},
         },
         extensions::{
             filters::{
@@ -37,7 +37,7 @@ use envoy_types::pb::{
 use prost::{Message, Name};
 
 use crate::{
-    resources::{defaults, listener::network_filter, pack},
+    resources::{defaults, pack},
     settings::Mechanisms,
 };
 
@@ -75,7 +75,10 @@ pub(super) fn connection_manager(route_table: &str, mechanisms: &Mechanisms) -> 
         }],
         ..edge()
     };
-    network_filter("envoy.filters.network.http_connection_manager", manager)
+    Filter {
+        name: "envoy.filters.network.http_connection_manager".into(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack::any(manager))),
+    }
 }
 
 /// What makes Envoy safe at the edge; the verdicts it gives are faults.md M26–M28.

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use envoy_types::pb::envoy::{
     config::{
         core::v3::{TransportSocket, transport_socket},
-        listener::v3::{self as pb, filter, listener_filter},
+        listener::v3::{self as pb, listener_filter},
     },
     extensions::{
         filters::listener::tls_inspector::v3::TlsInspector,
@@ -115,16 +115,5 @@ fn tls_inspector() -> pb::ListenerFilter {
             TlsInspector::default(),
         ))),
         ..Default::default()
-    }
-}
-
-/// A network filter with its configuration.
-pub(super) fn network_filter<T>(name: &str, config: T) -> pb::Filter
-where
-    T: prost::Name + Message,
-{
-    pb::Filter {
-        name: name.into(),
-        config_type: Some(filter::ConfigType::TypedConfig(pack::any(config))),
     }
 }

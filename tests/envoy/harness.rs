@@ -146,6 +146,6 @@ fn run(case: Case) -> ExitCode {
         // The panic has been printed where it happened.
         Err(_) => {}
     }
-    eprintln!("{}", bed.autopsy());
+    eprintln!("{}", runtime.block_on(bed.autopsy()));
     ExitCode::FAILURE
 }

@@ -5,6 +5,9 @@
 //! Envoy in its validation mode: `ENVOY_BIN`, else `envoy` in `PATH`. Without one these tests
 //! fail; they are never skipped. `tests/envoy` shows the same fleets to an Envoy that runs.
 
+// Lints know tests by their attribute and miss the helpers around them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod bootstrap;
 mod cases;
 mod edge;

@@ -28,9 +28,8 @@ pub(super) struct Args {
     /// Play once without the live view, and fail if any expectation is not met
     #[arg(long, env = "CONVOY_ONCE")]
     once: bool,
-    /// Port of the gateway on 127.0.0.1
+    /// Port of the gateway on 127.0.0.1; 0 picks a free one
     #[arg(long, env = "CONVOY_PORT", default_value_t = 8080)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 }
 
@@ -44,9 +43,9 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
 
 async fn play(args: Args) -> Result<ExitCode> {
     let mut stage = stage::Stage::start(args.port).await?;
-    let load = load::Load::start(args.port);
+    let load = load::Load::start(stage.port());
     let is_live = !args.once && view::is_terminal();
-    let board = board::Board::new(is_live, args.port);
+    let board = board::Board::new(is_live, stage.port());
     let view = is_live.then(|| view::Live::start(board.clone(), load.clone()));
     let unmet = scenario::play(&mut stage, &load, &board).await?;
     let failed = load.failed();

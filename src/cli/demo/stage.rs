@@ -31,22 +31,22 @@ pub(super) struct Stage {
     convoy: Process,
     envoy: Process,
     program: PathBuf,
+    port: u16,
     pod_port: u16,
     // Last: removed when the processes are gone.
     scratch: Scratch,
 }
 
 impl Stage {
-    /// Starts everything, and waits until the gateway answers.
+    /// Starts everything, and waits until the gateway answers on `port`; 0 picks a free one.
     pub(super) async fn start(port: u16) -> Result<Stage> {
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
-            bail!("port {port} of 127.0.0.1 is taken: choose another with --port");
-        }
+        let port = free_port(Ipv4Addr::LOCALHOST, port)
+            .with_context(|| format!("port {port} is taken: choose another with --port"))?;
         let program = std::env::current_exe().context("find this program")?;
         let envoy = process::find_envoy().await?;
         let scratch = Scratch::new()?;
         let dir = scratch.path().to_owned();
-        let pod_port = free_port(Ipv4Addr::UNSPECIFIED)?;
+        let pod_port = free_port(Ipv4Addr::UNSPECIFIED, 0)?;
         example::write(&dir, pod_port)?;
         say("starting two clusters: nine replicas and a canary, and one replica")?;
         let mut pods = Vec::new();
@@ -55,11 +55,16 @@ impl Stage {
             pods.push((workload, Some(process)));
         }
         say("starting Convoy")?;
-        let (xds, admin) = (free_port(Ipv4Addr::LOCALHOST)?, free_port(Ipv4Addr::LOCALHOST)?);
+        let (xds, admin) = (free_port(Ipv4Addr::LOCALHOST, 0)?, free_port(Ipv4Addr::LOCALHOST, 0)?);
         let convoy = start_convoy(&program, &dir, port, xds, admin).await?;
         say(&format!("starting Envoy ({})", envoy.display()))?;
         let envoy = start_envoy(&envoy, &program, &dir, port, xds).await?;
-        Ok(Stage { pods, convoy, envoy, program, pod_port, scratch })
+        Ok(Stage { pods, convoy, envoy, program, port, pod_port, scratch })
+    }
+
+    /// Where the gateway answers.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// SIGKILL to every pod of cluster 1; nobody tells Convoy.
@@ -186,10 +191,9 @@ async fn wait_until(
     Ok(())
 }
 
-/// A port that nobody listens on at the moment.
-fn free_port(address: Ipv4Addr) -> Result<u16> {
-    let listener = TcpListener::bind((address, 0)).context("find a free port")?;
-    Ok(listener.local_addr().context("find a free port")?.port())
+/// `port` if nobody listens on it at the moment; 0 picks one.
+fn free_port(address: Ipv4Addr, port: u16) -> io::Result<u16> {
+    Ok(TcpListener::bind((address, port))?.local_addr()?.port())
 }
 
 fn say(line: &str) -> Result<()> {

@@ -33,16 +33,20 @@ fn attempts_leave_the_member() {
 
 #[test]
 fn a_cluster_awaits_what_a_route_to_it_needs() {
-    let awaits = |form| -> Vec<(Arc<str>, Vec<(Kind, Arc<str>)>)> {
+    let check = |form, expected: &[(&str, &[(Kind, &str)])]| {
         let built = clusters(form, 1, &Mechanisms::ALL);
-        built.into_iter().map(|cluster| (cluster.name, cluster.awaits)).collect()
+        assert_eq!(built.len(), expected.len());
+        for (cluster, (name, awaits)) in built.iter().zip(expected) {
+            let found: Vec<_> =
+                cluster.awaits.iter().map(|(kind, name)| (*kind, &**name)).collect();
+            assert_eq!((&*cluster.name, &*found), (*name, *awaits));
+        }
     };
-    let [web, members] = ["web", "web/members"].map(Arc::<str>::from);
-    let eds = |name: &Arc<str>| (name.clone(), vec![(Kind::Endpoint, name.clone())]);
-    assert_eq!(awaits(Form::Plain), [eds(&web)]);
-    let parts = vec![(Kind::Cluster, web.clone()), (Kind::Cluster, members.clone())];
-    let composite = [eds(&web), eds(&members), ("web/anywhere".into(), parts)];
-    assert_eq!(awaits(Form::Composite), composite);
+    let web = ("web", [(Kind::Endpoint, "web")]);
+    let members = ("web/members", [(Kind::Endpoint, "web/members")]);
+    let anywhere = ("web/anywhere", [(Kind::Cluster, "web"), (Kind::Cluster, "web/members")]);
+    check(Form::Plain, &[(web.0, &web.1)]);
+    check(Form::Composite, &[(web.0, &web.1), (members.0, &members.1), (anywhere.0, &anywhere.1)]);
 }
 
 #[test]
