@@ -39,7 +39,7 @@ use crate::{
     model::MemberOrder,
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
-    store::{Change, Store, Touched},
+    store::{self, Change, Store, Touched},
 };
 
 /// What the engine derives with; it never changes while the engine lives.
@@ -211,6 +211,7 @@ impl Engine {
                 }
             }
         }
+        commit.has_new_findings |= self.judge_members(inputs);
         if inputs.has_class {
             let classes = Classes::new(self.store.classes().map(Arc::as_ref));
             if classes != self.classes {
@@ -226,8 +227,24 @@ impl Engine {
         dirty.collect()
     }
 
+    /// Whether the members of touched gateways are registered; of all of them where that changed.
+    fn judge_members(&mut self, inputs: &Inputs) -> bool {
+        let is_registered =
+            |id: &MemberId| self.store.member(id).is_some_and(store::Member::is_registered);
+        let mut differs = false;
+        for (name, state) in &self.gateways {
+            if !inputs.members.is_empty() || inputs.gateways.contains(name) {
+                let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                differs |= self.findings.set(Row::Members(name.clone()), diags);
+            }
+        }
+        differs
+    }
+
     fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
-        commit.has_new_findings |= self.findings.set(Row::Gateway(name.clone()), Vec::new());
+        for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
+            commit.has_new_findings |= self.findings.set(row, Vec::new());
+        }
         let Some(state) = self.gateways.remove(name) else { return };
         commit.withdrawn.push(state.id().clone());
         let (mut stages, _) = self.stages();
