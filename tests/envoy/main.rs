@@ -13,6 +13,7 @@ mod canary;
 mod control_plane;
 mod failover;
 mod gateway;
+mod goldens;
 mod harness;
 mod hosts;
 mod paths;
@@ -37,6 +38,7 @@ fn rows() -> Vec<Row> {
         tls::rows(),
         control_plane::rows(),
         failover::rows(),
+        goldens::rows(),
     ]
     .into_iter()
     .flatten()

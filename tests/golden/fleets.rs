@@ -89,3 +89,14 @@ fn envoy_accepts_every_fleet() {
     }
     none(findings);
 }
+
+#[test]
+fn envoy_misses_a_cluster_that_a_route_names() {
+    let case = all().into_iter().find(|case| case.name == "plain").unwrap();
+    let translated = serve::translate(&case.dir, &GatewayDefaults::default()).unwrap();
+    let mut config = wrapped::static_config(translated.views.values().next().unwrap());
+    let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
+    clusters.retain(|cluster| cluster["name"] != "shop/web:80/anywhere");
+    let said = envoy::validate(&config.to_string()).unwrap_err();
+    assert!(said.contains("unknown cluster 'shop/web:80/anywhere'"), "{said}");
+}

@@ -52,6 +52,40 @@ fn canary(pairs: &[(&str, &str)]) -> Value {
     bad(&pairs, &[("example.com", "Exact /a", "a")])
 }
 
+/// What is legal and as large or as odd as it may be: served, and still no trouble to others.
+pub(crate) fn extreme_objects() -> Vec<(&'static str, String)> {
+    let long = "x".repeat(4096);
+    let dots = ".".repeat(4096);
+    let wide = "é".repeat(2048);
+    let path = format!("Exact /{}", "a".repeat(4095));
+    let of_header =
+        |value: &str| canary(&[("canary-by-header", "x"), ("canary-by-header-value", value)]);
+    let of_pattern =
+        |pattern: &str| canary(&[("canary-by-header", "x"), ("canary-by-header-pattern", pattern)]);
+    let of_query =
+        |value: &str| canary(&[("canary-by-query", "x"), ("canary-by-query-value", value)]);
+    let objects = [
+        ("the longest path", rule(ITS_HOST, &path, "a")),
+        ("the longest header value", of_header(&long)),
+        ("a header value of special characters", of_header(&dots)),
+        ("a header value that is not ASCII", of_header(&wide)),
+        ("the longest query value", of_query(&long)),
+        ("a query value of special characters", of_query(&dots)),
+        ("a long pattern", of_pattern(&"x".repeat(900))),
+        ("the longest name of a header", canary(&[("canary-by-header", &long)])),
+        ("the longest name of a cookie", canary(&[("canary-by-cookie", &long)])),
+        ("the longest cookie", {
+            canary(&[("canary-by-cookie", "u"), ("canary-by-cookie-value", &dots)])
+        }),
+        ("the longest timeout", bad(&[("timeout", "4294967295")], &[(ITS_HOST, "Exact /a", "a")])),
+        ("the largest weight", canary(&[("canary-weight", "4294967295")])),
+        ("the smallest share", {
+            canary(&[("canary-weight", "1"), ("canary-weight-total", "4294967295")])
+        }),
+    ];
+    objects.map(|(what, object)| (what, object.to_string())).into()
+}
+
 /// Whatever anybody may write into one object.
 pub(crate) fn bad_objects() -> Vec<(&'static str, String)> {
     let its = |path: &str| rule(ITS_HOST, path, "a");

@@ -13,10 +13,11 @@ use prost::Message;
 use serde_json::json;
 
 use crate::{
-    cases,
+    cases, envoy,
     manifests::{Fleet, certificate, ingress, service_of},
-    poison::{ITS_HOST, bad_objects, rule, victims},
+    poison::{ITS_HOST, bad_objects, extreme_objects, rule, victims},
     sketch::{assert_sound, reasons},
+    wrapped,
 };
 
 /// Orders tried of each fleet.
@@ -127,6 +128,18 @@ fn i5_one_bad_object_changes_nothing_for_others() {
         let others: Vec<_> = after.diags.iter().filter(|diag| !is_its_own(diag)).collect();
         assert_eq!(others, Vec::<&Diag>::new(), "{what}");
         assert!(!after.diags.is_empty(), "{what}: nobody is told");
+    }
+}
+
+#[test]
+fn envoy_accepts_what_is_left_of_bad_objects() {
+    for (what, document) in bad_objects().into_iter().chain(extreme_objects()) {
+        let translated = victims().text("fleet/bad.yaml", document).translate();
+        assert_sound(what, &translated);
+        for view in translated.views.values() {
+            let said = envoy::validate(&wrapped::static_config(view).to_string());
+            said.unwrap_or_else(|why| panic!("{what}: {why}"));
+        }
     }
 }
 
