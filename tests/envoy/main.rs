@@ -10,11 +10,14 @@ mod balance;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod canary;
+mod changes;
 mod control_plane;
 mod failover;
 mod gateway;
 mod harness;
 mod hosts;
+mod long_lived;
+mod mechanisms;
 mod paths;
 mod selftest;
 mod subset;
@@ -37,6 +40,9 @@ fn rows() -> Vec<Row> {
         tls::rows(),
         control_plane::rows(),
         failover::rows(),
+        mechanisms::rows(),
+        long_lived::rows(),
+        changes::rows(),
     ]
     .into_iter()
     .flatten()
