@@ -183,7 +183,11 @@ fn files_tell_one_story() {
 #[test]
 fn every_file_opens_with_what_it_is() {
     // A file of tests is described by the file it tests.
-    let is_bare = |file: &File| !file.text.starts_with("//!") && !file.path.ends_with("tests.rs");
+    let is_described = |file: &File| {
+        let names = ["tests.rs", "tests/mod.rs"];
+        file.text.starts_with("//!") || names.iter().any(|name| file.path.ends_with(name))
+    };
+    let is_bare = |file: &File| !is_described(file);
     let files = ["src", "tests"].into_iter().flat_map(rust_files);
     none(files.filter(is_bare).map(|file| file.path.display().to_string()).collect());
 }
