@@ -99,6 +99,10 @@ impl GatewayState {
         &self.gateway.id
     }
 
+    pub(super) fn gateway(&self) -> &model::Gateway {
+        &self.gateway
+    }
+
     pub(super) fn view(&self) -> &Arc<GatewayView> {
         &self.view
     }
@@ -220,7 +224,7 @@ impl GatewayState {
     pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
         let gateway = &self.gateway.id.name;
         for host in self.hosts.keys() {
-            stages.report(Row::Host(gateway.clone(), host.clone()), Vec::new());
+            stages.findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());
         }
         self.targets.withdraw(gateway, stages);
     }

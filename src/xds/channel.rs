@@ -95,6 +95,9 @@ pub(crate) struct Channel {
     owed: BTreeSet<Arc<str>>,
     /// Everything visible must be compared with the view.
     unread: bool,
+    /// The view whose routes are next, while they wait for its clusters. What they need is
+    /// answered from it where the newest view lacks it: those clusters would stay empty.
+    pub pinned: Option<Arc<GatewayView>>,
     /// An answer is due even if it is empty: the first of a wildcard (xds.md 3.1).
     pub must_answer: bool,
     /// The version of a state-of-the-world client that reconnects.
@@ -121,6 +124,7 @@ impl Channel {
             forced: BTreeSet::new(),
             owed: BTreeSet::new(),
             unread: false,
+            pinned: None,
             must_answer: false,
             resume: None,
             flight: None,
@@ -254,6 +258,12 @@ impl Channel {
         owed.filter(|name| !self.ledger.holds(name) && view.get(self.kind, name).is_some())
     }
 
+    /// What a name is answered with.
+    fn find(&self, view: &GatewayView, name: &str) -> Option<Arc<Resource>> {
+        let pinned = || self.pinned.as_ref().and_then(|pinned| pinned.get(self.kind, name));
+        view.get(self.kind, name).or_else(pinned).cloned()
+    }
+
     /// What one response may carry now.
     pub(crate) fn budget(&self) -> Budget {
         if self.suspect { Budget::SUSPECT } else { Budget::NORMAL }
@@ -274,7 +284,8 @@ impl Channel {
                 break;
             }
             let newest = latest.get(self.kind, &name);
-            match view.get(self.kind, &name) {
+            let found = self.find(view, &name);
+            match &found {
                 Some(resource) => {
                     if self.must_send(resource) {
                         bytes += resource.message().len();
@@ -289,7 +300,7 @@ impl Channel {
                 }
             }
             self.forced.remove(&name);
-            if newest.map(|r| r.version) == view.get(self.kind, &name).map(|r| r.version) {
+            if newest.map(|r| r.version) == found.map(|r| r.version) {
                 self.dirty.remove(&name);
             } else {
                 self.dirty.insert(name);
@@ -319,8 +330,8 @@ impl Channel {
 
     /// Whether something of `view` is still to be sent.
     pub(crate) fn is_pending(&self, view: &GatewayView) -> bool {
-        let behind = |name: &Arc<str>| match view.get(self.kind, name) {
-            Some(resource) => self.must_send(resource),
+        let behind = |name: &Arc<str>| match self.find(view, name) {
+            Some(resource) => self.must_send(&resource),
             None => self.must_remove(name),
         };
         self.must_answer || self.dirty.union(&self.forced).any(behind)

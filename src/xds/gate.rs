@@ -46,6 +46,11 @@ impl MakeGate {
         self.open.as_ref()
     }
 
+    /// The view that is next, while its clusters warm.
+    pub(crate) fn pinned(&self) -> Option<&Arc<GatewayView>> {
+        self.pin.as_ref().map(|pin| &pin.view)
+    }
+
     /// Lets everything pass.
     pub(crate) fn force_open(&mut self, view: &Arc<GatewayView>) {
         self.open = Some(view.clone());
@@ -146,9 +151,10 @@ impl MakeGate {
     ) {
         while self.open.as_ref().is_none_or(|open| open.revision != latest.revision) {
             let warming = &self.warming;
+            let needed = |name: &&Arc<str>| latest.get(Kind::Cluster, name).is_some();
             let pin = self.pin.get_or_insert_with(|| Pin {
                 view: latest.clone(),
-                waiting: warming.keys().cloned().chain(unsent()).collect(),
+                waiting: warming.keys().filter(needed).cloned().chain(unsent()).collect(),
             });
             let mut gone = false;
             pin.waiting.retain(|name| {

@@ -270,6 +270,9 @@ impl Session {
                 false => Progress::Gone,
             }
         });
+        let pinned = make.pinned().cloned();
+        self.channel_mut(Kind::Endpoint).pinned = pinned.clone();
+        self.channel_mut(Kind::Secret).pinned = pinned;
     }
 
     fn upserts(

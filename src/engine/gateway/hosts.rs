@@ -56,7 +56,7 @@ impl GatewayState {
                 let (row, diags) = assemble(&host, &rows, &certs);
                 (Some(row), diags)
             };
-            stages.report(Row::Host(self.gateway.id.name.clone(), host.clone()), diags);
+            stages.findings.set(Row::Host(self.gateway.id.name.clone(), host.clone()), diags);
             self.replace_host(host, next, stages, changed);
         }
     }

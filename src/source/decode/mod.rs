@@ -8,6 +8,8 @@ mod gateway;
 mod ingress;
 mod member;
 mod names;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use serde::de::DeserializeOwned;
@@ -229,10 +231,10 @@ fn object_name(kind: ObjectKind, manifest: &Value) -> Result<ObjectName, String>
     let metadata = manifest.get("metadata").unwrap_or(&Value::Null);
     let name = text(metadata, "name").unwrap_or_default();
     if name.is_empty() {
-        return Err(format!("a {kind} without `metadata.name`"));
+        return Err(format!("`metadata.name` of the {kind} is missing"));
     }
     if !names::is_subdomain(name) {
-        return Err(format!("`{}` is not a legal name of a {kind}", cut(name)));
+        return Err(format!("`{}` is not a legal name for kind {kind}", cut(name)));
     }
     if matches!(kind, ObjectKind::MseIngressConfig | ObjectKind::IngressClass) {
         return Ok(ObjectName::cluster_scoped(name));
@@ -259,7 +261,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 /// Text of unknown length, for a message.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     const MAX: usize = 200;
     match text.char_indices().nth(MAX) {
         Some((idx, _)) => text.get(..idx).unwrap_or(text),
