@@ -29,10 +29,12 @@ pub(super) enum Row {
     Target(ObjectName, Arc<str>),
 }
 
-/// Every finding of the moment. Cheap to clone: published with every change.
-#[derive(Clone, Debug, Default)]
+/// Every finding of the moment, and which of them are news.
+#[derive(Debug, Default)]
 pub struct Findings {
     by_row: OrdMap<Row, Arc<[Diag]>>,
+    /// `Some` if a row said something else since it was last asked; what it had not said before.
+    news: Option<Vec<Diag>>,
 }
 
 impl Findings {
@@ -45,17 +47,23 @@ impl Findings {
         all
     }
 
-    /// Replaces what a row said; true if that differs.
-    pub(super) fn set(&mut self, row: Row, diags: Vec<Diag>) -> bool {
+    /// Replaces what a row said.
+    pub(super) fn set(&mut self, row: Row, diags: Vec<Diag>) {
         let old = self.by_row.get(&row).map_or(&[][..], |old| old);
         if old == diags {
-            return false;
+            return;
         }
+        let appeared = diags.iter().filter(|diag| !old.contains(diag)).cloned();
+        self.news.get_or_insert_default().extend(appeared);
         if diags.is_empty() {
             self.by_row.remove(&row);
         } else {
             self.by_row.insert(row, diags.into());
         }
-        true
+    }
+
+    /// What appeared since this was last asked; `None` if nothing changed.
+    pub(super) fn take_news(&mut self) -> Option<Vec<Diag>> {
+        self.news.take()
     }
 }

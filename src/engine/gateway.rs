@@ -224,7 +224,7 @@ impl GatewayState {
     pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
         let gateway = &self.gateway.id.name;
         for host in self.hosts.keys() {
-            stages.report(Row::Host(gateway.clone(), host.clone()), Vec::new());
+            stages.findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());
         }
         self.targets.withdraw(gateway, stages);
     }

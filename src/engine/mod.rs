@@ -58,8 +58,8 @@ pub struct Commit {
     pub views: Vec<(GatewayId, Arc<GatewayView>)>,
     /// Gateways that were deleted.
     pub withdrawn: Vec<GatewayId>,
-    /// Whether [`Engine::findings`] differs.
-    pub has_new_findings: bool,
+    /// `Some` if [`Engine::findings`] differs: those that were not there before.
+    pub news: Option<Vec<Diag>>,
 }
 
 /// The ground state and everything derived from it.
@@ -84,18 +84,11 @@ struct Stages<'a> {
     shards: &'a mut ShardTable,
     findings: &'a mut Findings,
     work: &'a mut Work,
-    has_new_findings: bool,
 }
 
 impl Settings {
     fn rules(&self) -> Rules {
         Rules { allow_loopback: self.defaults.allow_loopback_endpoints }
-    }
-}
-
-impl Stages<'_> {
-    fn report(&mut self, row: Row, diags: Vec<Diag>) {
-        self.has_new_findings |= self.findings.set(row, diags);
     }
 }
 
@@ -168,24 +161,24 @@ impl Engine {
         self.work.ticks += 1;
         let inputs = Inputs::sort(touched);
         let mut commit = Commit::default();
-        commit.has_new_findings |= self.take_reports(&inputs);
+        self.take_reports(&inputs);
         let mut dirty = self.update_gateways(&inputs, &mut commit);
-        commit.has_new_findings |= self.update_ingresses(&inputs, &mut dirty);
-        commit.has_new_findings |= self.update_shards(&inputs, &mut dirty);
+        self.update_ingresses(&inputs, &mut dirty);
+        self.update_shards(&inputs, &mut dirty);
         for dirty in dirty.values_mut() {
             dirty.secrets.extend(inputs.secrets.iter().cloned());
         }
         self.update_views(dirty, &mut commit);
         self.forget_secrets(&inputs);
+        commit.news = self.findings.take_news();
         commit
     }
 
-    fn take_reports(&mut self, inputs: &Inputs) -> bool {
-        if !inputs.has_report {
-            return false;
+    fn take_reports(&mut self, inputs: &Inputs) {
+        if inputs.has_report {
+            let diags = self.store.reports().flat_map(|(_, diags)| diags.iter().cloned());
+            self.findings.set(Row::Reports, diags.collect());
         }
-        let diags = self.store.reports().flat_map(|(_, diags)| diags.iter().cloned());
-        self.findings.set(Row::Reports, diags.collect())
     }
 
     /// Parses touched gateways. What else a gateway must look at again is in its `Dirty`; a
@@ -201,7 +194,7 @@ impl Engine {
                 continue;
             };
             let (parsed, diags) = crate::gateway::parse(object, &self.settings.defaults);
-            commit.has_new_findings |= self.findings.set(Row::Gateway(name.clone()), diags);
+            self.findings.set(Row::Gateway(name.clone()), diags);
             // An invalid object changes nothing that works (semantics.md 1.2, Failed).
             let Some(parsed) = parsed else { continue };
             match self.gateways.get_mut(name) {
@@ -211,7 +204,7 @@ impl Engine {
                 }
             }
         }
-        commit.has_new_findings |= self.judge_members(inputs);
+        self.judge_members(inputs);
         if inputs.has_class {
             let classes = Classes::new(self.store.classes().map(Arc::as_ref));
             if classes != self.classes {
@@ -228,49 +221,40 @@ impl Engine {
     }
 
     /// Whether the members of touched gateways are registered; of all of them where that changed.
-    fn judge_members(&mut self, inputs: &Inputs) -> bool {
+    fn judge_members(&mut self, inputs: &Inputs) {
         let is_registered =
             |id: &MemberId| self.store.member(id).is_some_and(store::Member::is_registered);
-        let mut differs = false;
         for (name, state) in &self.gateways {
             if !inputs.members.is_empty() || inputs.gateways.contains(name) {
                 let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
-                differs |= self.findings.set(Row::Members(name.clone()), diags);
+                self.findings.set(Row::Members(name.clone()), diags);
             }
         }
-        differs
     }
 
     fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
-        for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
-            commit.has_new_findings |= self.findings.set(row, Vec::new());
-        }
+        self.findings.set(Row::Gateway(name.clone()), Vec::new());
+        self.findings.set(Row::Members(name.clone()), Vec::new());
         let Some(state) = self.gateways.remove(name) else { return };
         commit.withdrawn.push(state.id().clone());
         let (mut stages, _) = self.stages();
         state.withdraw(&mut stages);
-        commit.has_new_findings |= stages.has_new_findings;
     }
 
-    fn update_ingresses(
-        &mut self,
-        inputs: &Inputs,
-        dirty: &mut BTreeMap<ObjectName, Dirty>,
-    ) -> bool {
-        let mut differs = false;
+    fn update_ingresses(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
         for name in &inputs.ingresses {
             let row = Row::Ingress(name.clone());
             match self.store.ingress(name) {
                 Some(object) => {
                     self.work.ingresses += 1;
                     let (parsed, diags) = crate::ingress::parse(object, &self.settings.defaults);
-                    differs |= self.findings.set(row, diags);
+                    self.findings.set(row, diags);
                     // Class and age decide attachment and are not in the row, so it is judged
                     // again even where the row is equal.
                     self.ingresses.insert(name.clone(), Arc::new(parsed));
                 }
                 None => {
-                    differs |= self.findings.set(row, Vec::new());
+                    self.findings.set(row, Vec::new());
                     self.ingresses.remove(name);
                 }
             }
@@ -278,11 +262,9 @@ impl Engine {
                 dirty.ingresses.insert(name.clone());
             }
         }
-        differs
     }
 
-    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) -> bool {
-        let mut differs = false;
+    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
         for (service, member) in &inputs.services {
             if !self.shards.is_used(service) {
                 continue;
@@ -290,14 +272,13 @@ impl Engine {
             self.work.shards += 1;
             let (changed, diags) =
                 self.shards.update(&self.store, self.settings.rules(), service, member);
-            differs |= self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
+            self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
             if changed {
                 for dirty in dirty.values_mut() {
                     dirty.services.insert((service.clone(), member.clone()));
                 }
             }
         }
-        differs
     }
 
     fn update_views(&mut self, dirty: BTreeMap<ObjectName, Dirty>, commit: &mut Commit) {
@@ -309,7 +290,6 @@ impl Engine {
                 commit.views.push((state.id().clone(), view));
             }
         }
-        commit.has_new_findings |= stages.has_new_findings;
     }
 
     /// The parts of the engine that a gateway's stages work with, and the gateways.
@@ -322,7 +302,6 @@ impl Engine {
             shards: &mut self.shards,
             findings: &mut self.findings,
             work: &mut self.work,
-            has_new_findings: false,
         };
         (stages, &mut self.gateways)
     }

@@ -12,8 +12,15 @@ use crate::{
 pub struct VirtualHost {
     /// The host.
     pub host: Host,
-    /// First match wins. Never empty.
+    /// First match wins; a request that matches none is answered 404.
     pub routes: Vec<Route>,
+}
+
+impl VirtualHost {
+    /// A host that answers every request 404.
+    pub fn closed(host: Host) -> VirtualHost {
+        VirtualHost { host, routes: Vec::new() }
+    }
 }
 
 /// One route.

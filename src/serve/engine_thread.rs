@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     admin::{EngineCounters, MemberReport, Report},
+    diag::{Diag, Severity},
     engine::{Commit, Engine},
     key::{MemberId, Scope},
     snapshot::Publisher,
@@ -69,7 +70,8 @@ impl EngineThread {
             self.publisher.publish(&id, view);
         }
         reports.send_modify(|report| {
-            if commit.has_new_findings {
+            if let Some(news) = commit.news {
+                news.iter().for_each(log);
                 report.diags = Arc::new(self.engine.findings().list());
             }
             self.update(report);
@@ -89,6 +91,15 @@ impl EngineThread {
             rows_recomputed: work.rows(),
             bytes_encoded: work.bytes_encoded,
         };
+    }
+}
+
+/// A finding, once: when it appears.
+fn log(diag: &Diag) {
+    let Diag { object, field, severity, reason, message } = diag;
+    match severity {
+        Severity::Warning => tracing::info!(%object, field, %reason, message, "finding"),
+        Severity::Error => tracing::warn!(%object, field, %reason, message, "finding"),
     }
 }
 

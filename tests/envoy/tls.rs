@@ -19,6 +19,7 @@ rows! { BOTH, Schedule::Together;
     row_120_plaintext_beside_tls,
     row_121_ssl_redirect,
     row_124_no_server_name,
+    a_host_without_tls_is_not_served_by_its_wildcard,
 }
 
 async fn row_117_certificate_by_server_name(bed: &mut Bed) {
@@ -118,4 +119,20 @@ async fn row_124_no_server_name(bed: &mut Bed) {
     )
     .await;
     assert_eq!(nameless.connect().await.unwrap().certificate, leaf.der);
+}
+
+async fn a_host_without_tls_is_not_served_by_its_wildcard(bed: &mut Bed) {
+    let authority = Authority::new();
+    bed.deploy_each(&["wild", "exact"]);
+    bed.fleet.object("cert", &tls_secret("cert", &authority.leaf(&["*.foo.com"])));
+    bed.ingress(&ingress("wild").host("*.foo.com").prefix("/", "wild").tls(&["*.foo.com"], "cert"));
+    bed.ingress(&ingress("exact").host("a.foo.com").prefix("/", "exact"));
+    bed.start_guide().await;
+    bed.check(&[(get("/").host("a.foo.com"), "exact"), (get("/").host("b.foo.com"), "wild")]).await;
+    let tls = bed.https(&authority, "a.foo.com");
+    bed.check_over(
+        &tls,
+        &[(get("/").host("a.foo.com"), "404"), (get("/").host("b.foo.com"), "wild")],
+    )
+    .await;
 }

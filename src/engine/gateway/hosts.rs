@@ -19,7 +19,7 @@ pub(super) struct HostState {
     pub(super) row: HostRow,
     /// The encoded virtual host of the plaintext listener.
     pub(super) http: Option<Bytes>,
-    /// The encoded virtual host of the TLS listener.
+    /// The encoded virtual host of the TLS listener, closed where the host has no certificate.
     pub(super) https: Option<Bytes>,
 }
 
@@ -56,7 +56,7 @@ impl GatewayState {
                 let (row, diags) = assemble(&host, &rows, &certs);
                 (Some(row), diags)
             };
-            stages.report(Row::Host(self.gateway.id.name.clone(), host.clone()), diags);
+            stages.findings.set(Row::Host(self.gateway.id.name.clone(), host.clone()), diags);
             self.replace_host(host, next, stages, changed);
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     engine::{Stages, Work},
     ingress::tls_hosts,
     key::ObjectName,
-    model::{Host, ListenerKey, name},
+    model::{Host, ListenerKey, VirtualHost, name},
     resources,
     snapshot::{Kind, Resource},
 };
@@ -82,19 +82,20 @@ impl GatewayState {
     fn encode_host(&mut self, host: &Host, stages: &mut Stages<'_>) {
         let Some(state) = self.hosts.get_mut(host) else { return };
         let shape_of = |target: &_| self.targets.shape(target);
-        let encode = |virtual_host: &Option<_>, work: &mut Work| {
-            virtual_host.as_ref().map(|virtual_host| {
-                let bytes = resources::route::encode_host(
-                    virtual_host,
-                    &shape_of,
-                    &stages.settings.mechanisms,
-                );
-                work.bytes_encoded += bytes.len() as u64;
-                bytes
-            })
+        let mechanisms = &stages.settings.mechanisms;
+        let work = &mut *stages.work;
+        let mut encode = |virtual_host: &_| {
+            let bytes = resources::route::encode_host(virtual_host, &shape_of, mechanisms);
+            work.bytes_encoded += bytes.len() as u64;
+            bytes
         };
-        state.http = encode(&state.row.http, stages.work);
-        state.https = encode(&state.row.https, stages.work);
+        state.http = state.row.http.as_ref().map(&mut encode);
+        state.https = match (&state.row.https, &state.row.http) {
+            (Some(virtual_host), _) => Some(encode(virtual_host)),
+            // Without a virtual host of its own, a wildcard's would answer for it (A48).
+            (None, Some(_)) => Some(encode(&VirtualHost::closed(host.clone()))),
+            (None, None) => None,
+        };
     }
 
     fn wrap_tables(&self, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {

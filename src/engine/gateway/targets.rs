@@ -107,7 +107,7 @@ impl Targets {
     /// The gateway is deleted.
     pub(super) fn withdraw(&self, gateway: &ObjectName, stages: &mut Stages<'_>) {
         for state in self.rows.values() {
-            stages.report(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
+            stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         }
         for service in self.by_service.keys() {
             stages.end_use(service, gateway);
@@ -121,7 +121,7 @@ impl Stages<'_> {
         for (member, _) in self.store.members() {
             self.work.shards += 1;
             let (_, diags) = self.shards.update(self.store, self.settings.rules(), service, member);
-            self.report(Row::Shards(service.clone(), member.clone()), diags);
+            self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
         }
     }
 
@@ -129,7 +129,7 @@ impl Stages<'_> {
     fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) {
         if self.shards.end_use(service, gateway) {
             for (member, _) in self.store.members() {
-                self.report(Row::Shards(service.clone(), member.clone()), Vec::new());
+                self.findings.set(Row::Shards(service.clone(), member.clone()), Vec::new());
             }
         }
     }
@@ -228,7 +228,7 @@ impl GatewayState {
     fn drop_one(&mut self, target: &Arc<Target>, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
         let gateway = &self.gateway.id.name;
         let Some(state) = self.targets.remove(target, gateway, stages) else { return };
-        stages.report(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
+        stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         let built = state.built.iter();
         let parts = built.flat_map(|built| parts(&state.name, &built.shape));
         writes.extend(parts.map(Write::remove));
@@ -242,7 +242,7 @@ impl GatewayState {
             let diags = issues.flat_map(|issue| self.on_routes(issue, &target, &state.users));
             let row = Row::Target(self.gateway.id.name.clone(), state.name.clone());
             let diags: BTreeSet<_> = diags.collect();
-            stages.report(row, diags.into_iter().collect());
+            stages.findings.set(row, diags.into_iter().collect());
         }
     }
 
