@@ -24,9 +24,8 @@ help:
 
 .PHONY: demo
 demo:
-	@echo "building Convoy"
-	@$(CARGO) build --locked
-	@target/debug/convoy demo
+	@echo "building Convoy, then starting the demo"
+	@$(CARGO) run --locked -- demo
 
 .PHONY: test
 test:

@@ -2,6 +2,9 @@
 //!
 //! The table is the one of `docs/architecture.md`, Rooms.
 
+// Tests state their assumptions by failing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::{
     collections::BTreeSet,
     fs,

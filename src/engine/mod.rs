@@ -39,7 +39,7 @@ use crate::{
     model::MemberOrder,
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
-    store::{self, Change, Store, Touched},
+    store::{Change, Member, Store, Touched},
 };
 
 /// What the engine derives with; it never changes while the engine lives.
@@ -223,7 +223,7 @@ impl Engine {
     /// Whether the members of touched gateways are registered; of all of them where that changed.
     fn judge_members(&mut self, inputs: &Inputs) {
         let is_registered =
-            |id: &MemberId| self.store.member(id).is_some_and(store::Member::is_registered);
+            |id: &MemberId| self.store.member(id).is_some_and(Member::is_registered);
         for (name, state) in &self.gateways {
             if !inputs.members.is_empty() || inputs.gateways.contains(name) {
                 let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
@@ -233,8 +233,9 @@ impl Engine {
     }
 
     fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
-        self.findings.set(Row::Gateway(name.clone()), Vec::new());
-        self.findings.set(Row::Members(name.clone()), Vec::new());
+        for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
+            self.findings.set(row, Vec::new());
+        }
         let Some(state) = self.gateways.remove(name) else { return };
         commit.withdrawn.push(state.id().clone());
         let (mut stages, _) = self.stages();

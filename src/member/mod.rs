@@ -11,6 +11,8 @@ mod issue;
 mod offer;
 mod shape;
 mod shards;
+#[cfg(test)]
+mod tests;
 
 pub use arrange::{OVERPROVISIONING_SEVERAL, OVERPROVISIONING_SINGLE, arrange};
 pub use issue::Issue;

@@ -50,3 +50,46 @@ impl Publisher {
         use_slot(slots.entry(gateway.clone()).or_insert_with(|| watch::Sender::new(None)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Kind, Resource};
+
+    /// The view after as many commits.
+    fn view(revision: u32) -> Arc<GatewayView> {
+        let resource = |n: u32| Resource::new(Kind::Cluster, "a".into(), &n.to_be_bytes(), vec![]);
+        let next = |view: GatewayView, n| {
+            view.commit([(Kind::Cluster, "a".into(), Some(resource(n)))]).unwrap()
+        };
+        Arc::new((0..revision).fold(GatewayView::default(), next))
+    }
+
+    #[test]
+    fn only_the_streams_of_the_gateway_are_woken() {
+        let publisher = Publisher::default();
+        let (mut a, b) =
+            (publisher.subscribe(&GatewayId::mse("a")), publisher.subscribe(&GatewayId::mse("b")));
+        publisher.publish(&GatewayId::mse("a"), view(1));
+        assert!(a.has_changed().unwrap());
+        assert!(!b.has_changed().unwrap());
+        assert_eq!(a.borrow_and_update().as_ref().map(|view| view.revision), Some(1));
+    }
+
+    #[test]
+    fn a_gateway_that_is_only_waited_for_is_not_current() {
+        let publisher = Publisher::default();
+        let waiting = publisher.subscribe(&GatewayId::mse("later"));
+        assert!(waiting.borrow().is_none());
+        assert!(publisher.current().is_empty());
+    }
+
+    #[test]
+    fn the_newest_view_wins() {
+        let publisher = Publisher::default();
+        let stream = publisher.subscribe(&GatewayId::mse("a"));
+        publisher.publish(&GatewayId::mse("a"), view(1));
+        publisher.publish(&GatewayId::mse("a"), view(2));
+        assert_eq!(stream.borrow().as_ref().map(|view| view.revision), Some(2));
+    }
+}

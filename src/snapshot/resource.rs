@@ -179,3 +179,78 @@ fn put_field(buf: &mut BytesMut, field: u8, payload: &[u8]) {
     put_tag(buf, field, payload.len());
     buf.put_slice(payload);
 }
+
+#[cfg(test)]
+mod tests {
+    use envoy_types::pb::envoy::{
+        config::endpoint::v3::ClusterLoadAssignment,
+        service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse},
+    };
+    use prost::Message;
+
+    use super::*;
+
+    fn assignment(name: &str) -> (ClusterLoadAssignment, Resource) {
+        let message = ClusterLoadAssignment { cluster_name: name.into(), ..Default::default() };
+        let bytes = message.encode_to_vec();
+        (message, Resource::new(Kind::Endpoint, name.into(), &bytes, vec![]))
+    }
+
+    #[track_caller]
+    fn check_entries(name: &str) {
+        let (message, resource) = assignment(name);
+        let delta = DeltaDiscoveryResponse::decode(resource.delta_entry()).unwrap();
+        let [entry] = &delta.resources[..] else { panic!("one entry") };
+        assert_eq!(entry.name, name);
+        assert_eq!(entry.version, resource.version.to_string());
+        let any = entry.resource.clone().unwrap();
+        assert_eq!(any.type_url, Kind::Endpoint.type_url());
+        assert_eq!(ClusterLoadAssignment::decode(&*any.value).unwrap(), message);
+
+        let sotw = DiscoveryResponse::decode(resource.sotw_entry()).unwrap();
+        assert_eq!(sotw.resources, [any]);
+        assert_eq!(resource.message(), message.encode_to_vec());
+    }
+
+    #[test]
+    fn both_entries_decode_to_the_message_at_every_length_of_a_length() {
+        for len in [0, 1, 100, 127, 128, 200, 16_000, 16_383, 16_384, 70_000] {
+            check_entries(&"n".repeat(len));
+        }
+    }
+
+    #[test]
+    fn the_sotw_entry_shares_the_allocation_of_the_delta_entry() {
+        let (_, resource) = assignment("a");
+        let (delta, sotw) = (resource.delta_entry(), resource.sotw_entry());
+        assert!(delta.as_ptr_range().contains(&sotw.as_ptr()));
+    }
+
+    #[test]
+    fn a_version_is_a_function_of_the_message_alone() {
+        let one = Resource::new(Kind::Endpoint, "a".into(), b"same", vec![]);
+        let two = Resource::new(Kind::Cluster, "b".into(), b"same", vec![]);
+        assert_eq!(one.version, two.version);
+        assert_ne!(one.version, Version::of(b"other"));
+        // Replicas of different builds must agree: the hash may never change unnoticed.
+        assert_eq!(Version::of(b"").to_string(), "2d06800538d394c2");
+    }
+
+    #[test]
+    fn only_our_own_text_is_a_version() {
+        let version = Version::of(b"x");
+        assert_eq!(Version::parse(&version.to_string()), Some(version));
+        let upper = version.to_string().to_uppercase();
+        for text in ["", "1", "+000000000000001", "g000000000000000", &upper] {
+            assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn type_urls_name_the_messages_of_their_kinds() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_type_url(kind.type_url()), Some(kind));
+        }
+        assert_eq!(Kind::of_type_url("type.googleapis.com/other"), None);
+    }
+}

@@ -104,3 +104,60 @@ impl GatewayView {
         Some(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a` is a cluster, with this content or gone.
+    fn set(name: &str, content: Option<&str>) -> (Kind, Arc<str>, Option<Resource>) {
+        let make = |text: &str| Resource::new(Kind::Cluster, name.into(), text.as_bytes(), vec![]);
+        (Kind::Cluster, name.into(), content.map(make))
+    }
+
+    fn since(view: &GatewayView, revision: u64) -> Option<Vec<String>> {
+        let changes = view.changes_since(revision)?;
+        Some(changes.map(|(kind, name)| format!("{kind} {name}")).collect())
+    }
+
+    #[test]
+    fn a_commit_that_changes_nothing_is_none() {
+        let view = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        assert!(view.commit([set("a", Some("1")), set("b", None)]).is_none());
+        assert!(view.commit([]).is_none());
+    }
+
+    #[test]
+    fn changes_are_told_since_any_revision_that_is_remembered() {
+        let one = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        let two = one.commit([set("a", Some("1")), set("b", Some("1"))]).unwrap();
+        let three = two.commit([set("a", None)]).unwrap();
+        assert_eq!(three.revision, 3);
+        assert_eq!(since(&three, 3), Some(vec![]));
+        assert_eq!(since(&three, 2), Some(vec!["cds a".into()]));
+        assert_eq!(since(&three, 1), Some(vec!["cds b".into(), "cds a".into()]));
+        assert_eq!(since(&three, 0), Some(vec!["cds a".into(), "cds b".into(), "cds a".into()]));
+        assert_eq!(since(&three, 4), None, "a revision of another view");
+        assert!(one.get(Kind::Cluster, "b").is_none(), "a view never changes");
+    }
+
+    #[test]
+    fn what_is_too_long_ago_must_be_compared_whole() {
+        let mut view = GatewayView::default();
+        for content in 0..=CHANGE_LISTS {
+            view = view.commit([set("a", Some(&content.to_string()))]).unwrap();
+        }
+        assert_eq!(since(&view, 0), None);
+        assert_eq!(since(&view, 1).map(|changes| changes.len()), Some(CHANGE_LISTS));
+    }
+
+    #[test]
+    fn a_table_is_ordered_by_name() {
+        let view = GatewayView::default();
+        let view = view.commit([set("b", Some("1")), set("a", Some("1"))]).unwrap();
+        let names: Vec<_> = view.table(Kind::Cluster).iter().map(|r| &*r.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(view.table(Kind::Cluster).len(), 2);
+        assert!(view.table(Kind::Route).is_empty());
+    }
+}

@@ -184,7 +184,7 @@ impl Member {
         self.slices_of_service.reindex(name, &services(&old), &services(&new));
         self.slices_of_pod.reindex(name, &pods(&old), &pods(&new));
         let mut touched = services(&old);
-        touched.append(&mut services(&new));
+        touched.extend(services(&new));
         touched
     }
 

@@ -191,11 +191,12 @@ impl Store {
             Scope::Member(id) => self.members.get(id).map(|m| m.names(kind)).unwrap_or_default(),
         };
         let mut touched = BTreeSet::new();
+        // Not `append`, which rebuilds the set each time.
         for gone in known.iter().filter(|name| !listed.contains(name)) {
-            touched.append(&mut self.delete(scope, kind, gone));
+            touched.extend(self.delete(scope, kind, gone));
         }
         for object in objects {
-            touched.append(&mut self.upsert(scope, object));
+            touched.extend(self.upsert(scope, object));
         }
         touched
     }

@@ -10,17 +10,19 @@ use crate::{
     },
 };
 
-/// Applies a request. A nonce never makes it void (xds.md 3.3).
+/// Applies a request; a nonce never makes it void (xds.md 3.3). True if the client may see more
+/// than before.
 pub(crate) fn subscribe(
     channel: &mut Channel,
     subscribe: Vec<Arc<str>>,
     unsubscribe: Vec<Arc<str>>,
     initial: BTreeMap<Arc<str>, String>,
-) {
+) -> bool {
     let effect = channel.subscription.change(subscribe, unsubscribe);
+    let widens = effect.widens();
     if !effect.first {
         channel.apply(effect);
-        return;
+        return widens;
     }
     // Only what is subscribed: the rest would be tracked for ever.
     let claims = initial.into_iter().filter(|(name, _)| channel.subscription.sees(name));
@@ -31,6 +33,7 @@ pub(crate) fn subscribe(
     channel.touch_all();
     // A client that holds something has had its first answer on another stream.
     channel.must_answer &= channel.ledger.len() == 0;
+    widens
 }
 
 /// What is to be said now, if anything.

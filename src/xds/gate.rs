@@ -51,6 +51,12 @@ impl MakeGate {
         self.open = Some(view.clone());
     }
 
+    /// The client sees more clusters than before: what is open was open without them.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
+        self.pin = None;
+    }
+
     /// Clusters were added. `has` tells what the client has accepted already.
     pub(crate) fn added(&mut self, clusters: &[Arc<Resource>], has: impl Fn(Kind, &str) -> bool) {
         for cluster in clusters {
@@ -247,6 +253,3 @@ impl BreakGate {
         self.held.values().map(|held| quiet.max(held.since) + drain_timeout).min()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -72,6 +72,12 @@ impl Ledger {
         self.settled == self.entries.len()
     }
 
+    /// Whether the client holds this name at this version for certain.
+    pub(crate) fn has_accepted(&self, name: &str, version: Version) -> bool {
+        let accepted = |entry: &Entry| settled(entry.standing) == 1;
+        self.is_at(name, version) && self.entries.get(name).is_some_and(accepted)
+    }
+
     /// Records a version.
     pub(crate) fn record(&mut self, name: Arc<str>, version: Option<Version>, standing: Standing) {
         let old = self.entries.insert(name, Entry { version, standing });

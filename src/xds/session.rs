@@ -124,17 +124,15 @@ impl Session {
         }
         let answer = if matches { channel.answer(request.error) } else { None };
         let first = !channel.is_open();
-        match request.wants {
+        let widens = match request.wants {
             Wants::List { names, version } => sotw::subscribe(channel, names, version),
             Wants::Change { subscribe, unsubscribe, initial } => {
-                delta::subscribe(channel, subscribe, unsubscribe, initial);
+                delta::subscribe(channel, subscribe, unsubscribe, initial)
             }
+        };
+        if kind == Kind::Cluster {
+            self.on_clusters_subscribed(first, widens);
         }
-        if first && kind == Kind::Cluster {
-            let channel = self.channel(kind);
-            self.resumed = channel.resume.is_some() || channel.ledger.len() > 0;
-        }
-        self.on_subscription(kind);
         match answer {
             Some(answer) => {
                 self.on_answer(kind, &answer, now);
@@ -145,12 +143,18 @@ impl Session {
         }
     }
 
-    /// What the client unsubscribed needs no removal.
-    fn on_subscription(&mut self, kind: Kind) {
-        if kind == Kind::Cluster {
-            let Session { channels, brake, .. } = self;
-            let clusters = channels.iter().find(|channel| channel.kind == kind);
-            brake.retain(|name| clusters.is_some_and(|channel| channel.ledger.holds(name)));
+    fn on_clusters_subscribed(&mut self, first: bool, widens: bool) {
+        let Session { channels, brake, .. } = self;
+        let Some(clusters) = channels.iter().find(|channel| channel.kind == Kind::Cluster) else {
+            return;
+        };
+        // What the client unsubscribed needs no removal.
+        brake.retain(|name| clusters.ledger.holds(name));
+        if first {
+            self.resumed = clusters.resume.is_some() || clusters.ledger.len() > 0;
+        }
+        if widens {
+            self.make.close();
         }
     }
 
@@ -426,3 +430,6 @@ impl Session {
 fn kind_at(idx: usize) -> Kind {
     *Kind::ALL.get(idx).expect("invariant: a channel for every kind")
 }
+
+#[cfg(test)]
+mod tests;

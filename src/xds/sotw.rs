@@ -10,13 +10,15 @@ use crate::{
     },
 };
 
-/// Applies a request.
-pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: String) {
+/// Applies a request. True if the client may see more than before.
+pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: String) -> bool {
     if !channel.is_open() && !version.is_empty() {
         channel.resume = Some(version);
     }
     let effect = channel.subscription.list(names);
+    let widens = effect.widens();
     channel.apply(effect);
+    widens
 }
 
 /// A client that reconnects with the version of all that it sees needs no answer. An explicit
@@ -58,16 +60,23 @@ pub(crate) fn remove(channel: &Channel, view: &GatewayView, held: &[Arc<Resource
     whole(channel, view, held, Vec::new())
 }
 
-/// All that is visible and all that is held. Absence removes.
+/// All that the client holds or is to hold. Absence removes.
 fn whole(
     channel: &Channel,
     view: &GatewayView,
     held: &[Arc<Resource>],
-    fresh: Vec<Arc<Resource>>,
+    upserts: Vec<Arc<Resource>>,
 ) -> Batch {
     let visible = channel.subscription.visible(view.table(channel.kind));
-    let mut resources: Vec<_> = visible.chain(held).cloned().collect();
+    // A view that waited at the gate may still have what is gone by now and was never sent.
+    let news = |r: &Resource| upserts.binary_search_by(|f| f.name.cmp(&r.name)).is_ok();
+    let known = visible.filter(|r| channel.ledger.holds(&r.name) || news(r));
+    let mut resources: Vec<_> = known.chain(held).cloned().collect();
     resources.sort_by(|a, b| a.name.cmp(&b.name));
+    // xds: who accepts the list accepts what it refused before. A held cluster may be listed at
+    // a newer version than was sent.
+    let open = |r: &Resource| !channel.ledger.has_accepted(&r.name, r.version);
+    let fresh = resources.iter().filter(|r| news(r) || open(r)).cloned().collect();
     let absent = |name: &&Arc<str>| resources.binary_search_by(|r| r.name.cmp(name)).is_err();
     let removed = channel.ledger.names().filter(absent).cloned().collect();
     Batch { resources, fresh, removed }

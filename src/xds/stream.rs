@@ -14,7 +14,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::sleep_until,
 };
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::{
@@ -138,6 +138,16 @@ fn warn_if_unknown(publisher: &Publisher, node: &Node, gateway: &GatewayId) {
     }
 }
 
+/// A request that is refused for its size or form comes again and again: that must be seen.
+fn broken(status: &Status) -> &'static str {
+    if matches!(status.code(), Code::OutOfRange | Code::InvalidArgument) {
+        warn!(%status, "envoy's request was refused");
+        return "its request was refused";
+    }
+    debug!(%status, "ads request failed");
+    "the connection broke"
+}
+
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the server is gone: stopped as well.
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -186,10 +196,7 @@ impl Stream {
                 request = requests.message() => match request {
                     Ok(Some(request)) => self.on_request(request.into()),
                     Ok(None) => return "envoy ended it",
-                    Err(status) => {
-                        debug!(%status, "ads request failed");
-                        return "the connection broke";
-                    }
+                    Err(status) => return broken(&status),
                 },
                 changed = self.views.changed() => match changed {
                     Ok(()) => self.on_view(),

@@ -35,6 +35,13 @@ pub(crate) struct Effect {
     pub wildcard: Option<WildcardChange>,
 }
 
+impl Effect {
+    /// Whether names are seen that were not.
+    pub(crate) fn widens(&self) -> bool {
+        !self.asked.is_empty() || self.wildcard == Some(WildcardChange::Gained)
+    }
+}
+
 /// The wildcard came or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WildcardChange {
@@ -143,6 +150,3 @@ fn changed(old: bool, new: bool) -> Option<WildcardChange> {
         (true, true) | (false, false) => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

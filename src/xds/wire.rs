@@ -65,7 +65,7 @@ impl Frame {
         self.rest.len() + self.entries.iter().map(Bytes::len).sum::<usize>()
     }
 
-    fn copy_to(&self, buf: &mut impl BufMut) {
+    pub(crate) fn copy_to(&self, buf: &mut impl BufMut) {
         for entry in &self.entries {
             buf.put_slice(entry);
         }
@@ -131,4 +131,43 @@ impl<M: Message + Default> Decoder for AdsCodec<M> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn resources() -> Vec<Arc<Resource>> {
+        let resource = |name: &str| {
+            Arc::new(Resource::new(Kind::Endpoint, name.into(), name.as_bytes(), vec![]))
+        };
+        vec![resource("a"), resource("b")]
+    }
+
+    fn bytes(frame: &Frame) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame.copy_to(&mut bytes);
+        assert_eq!(bytes.len(), frame.encoded_len());
+        bytes
+    }
+
+    #[test]
+    fn a_delta_frame_is_a_delta_discovery_response() {
+        let frame = Frame::delta(Kind::Endpoint, 7, &resources(), &["gone".into()]);
+        let response = DeltaDiscoveryResponse::decode(&*bytes(&frame)).unwrap();
+        let names: Vec<_> = response.resources.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(response.type_url, Kind::Endpoint.type_url());
+        assert_eq!(response.nonce, "7");
+        assert_eq!(response.removed_resources, ["gone"]);
+    }
+
+    #[test]
+    fn a_sotw_frame_is_a_discovery_response() {
+        let version = Version::of(b"all");
+        let frame = Frame::sotw(Kind::Endpoint, 7, version, &resources());
+        let response = DiscoveryResponse::decode(&*bytes(&frame)).unwrap();
+        let messages: Vec<_> = response.resources.iter().map(|any| &*any.value).collect();
+        assert_eq!(messages, [b"a", b"b"]);
+        assert_eq!(response.version_info, version.to_string());
+        assert_eq!(response.type_url, Kind::Endpoint.type_url());
+        assert_eq!(response.nonce, "7");
+    }
+}

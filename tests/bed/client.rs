@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{
+    http1::{self, SendRequest},
+    http2,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use serde::Deserialize;
 use tokio::{net::TcpStream, task::JoinSet};
@@ -127,6 +130,24 @@ impl Client {
         self.connect().await?.send(request).await
     }
 
+    /// Calls a gRPC method and returns the data that streamed back, and its trailers.
+    pub(crate) async fn call(&self, request: &Request) -> Result<(Bytes, HeaderMap), String> {
+        let stream = TcpStream::connect(self.to).await.map_err(|e| format!("connect: {e}"))?;
+        let http2 = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = http2.await.map_err(|e| format!("handshake: {e}"))?;
+        // Ends with the connection; the sender hears of it.
+        tokio::spawn(connection);
+        let call = http::Request::post(format!("http://{}{}", request.host, request.path))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Full::<Bytes>::default())
+            .unwrap();
+        let response = sender.send_request(call).await.map_err(|e| format!("send: {e}"))?;
+        let body = response.into_body().collect().await.map_err(|e| format!("body: {e}"))?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        Ok((body.to_bytes(), trailers))
+    }
+
     /// `n` requests on a few connections, opened again whenever one is lost.
     pub(crate) async fn hit(&self, n: usize, request: &Request) -> Replies {
         let lanes = n.div_ceil(REQUESTS_PER_LANE).min(MOST_LANES);
@@ -167,8 +188,7 @@ async fn handshake<I>(io: I) -> Result<SendRequest<Full<Bytes>>, String>
 where
     I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
-    let (sender, connection) =
-        hyper::client::conn::http1::handshake(io).await.map_err(|e| format!("handshake: {e}"))?;
+    let (sender, connection) = http1::handshake(io).await.map_err(|e| format!("handshake: {e}"))?;
     // Ends with the connection; the sender hears of it.
     tokio::spawn(connection.with_upgrades());
     Ok(sender)

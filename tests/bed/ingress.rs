@@ -93,11 +93,6 @@ impl Ingress {
         self
     }
 
-    pub(crate) fn port_number(mut self, number: u16) -> Ingress {
-        self.port = json!({"number": number});
-        self
-    }
-
     pub(crate) fn exact(self, path: &str, service: &str) -> Ingress {
         self.path("Exact", path, service)
     }

@@ -53,8 +53,6 @@ pub(crate) struct Sample {
     pub(crate) due: Instant,
     /// From then to the end of the answer.
     pub(crate) took: Duration,
-    /// The delivery id of a POST.
-    pub(crate) id: Option<String>,
     /// Who answered 200; else the code or the error.
     pub(crate) outcome: Result<String, String>,
 }
@@ -71,10 +69,9 @@ impl Load {
             sent: sent.clone(),
             stop: stop.clone(),
         };
-        let gets = stream(plan.gets_per_second, &gets_sent, |plan, _| (plan.request.clone(), None));
+        let gets = stream(plan.gets_per_second, &gets_sent, |plan, _| plan.request.clone());
         let posts = stream(plan.posts_per_second, &Arc::default(), |plan, n| {
-            let id = format!("{} {n}", plan.name);
-            (plan.request.clone().post(&id), Some(id))
+            plan.request.clone().post(&format!("{} {n}", plan.name))
         });
         let (gets, posts) = (tokio::spawn(gets.run()), tokio::spawn(posts.run()));
         Load { name: plan.name, stop, gets_sent, gets, posts }
@@ -115,7 +112,7 @@ struct Stream {
     client: Client,
     plan: Plan,
     rate: u32,
-    request: fn(&Plan, usize) -> (Request, Option<String>),
+    request: fn(&Plan, usize) -> Request,
     sent: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -132,23 +129,17 @@ impl Stream {
             while !self.stop.load(Ordering::Relaxed) && Instant::now() < end {
                 let due = ticks.tick().await.into_std();
                 let n = self.sent.fetch_add(1, Ordering::Relaxed);
-                let (request, id) = (self.request)(&self.plan, n);
-                under_way.spawn(send(self.client.clone(), idle.clone(), request, id, due));
+                let request = (self.request)(&self.plan, n);
+                under_way.spawn(send(self.client.clone(), idle.clone(), request, due));
             }
         }
         under_way.join_all().await
     }
 }
 
-async fn send(
-    client: Client,
-    idle: Idle,
-    request: Request,
-    id: Option<String>,
-    due: Instant,
-) -> Sample {
+async fn send(client: Client, idle: Idle, request: Request, due: Instant) -> Sample {
     let outcome = exchange(&client, &idle, &request.patience(PATIENCE)).await;
-    Sample { due, took: due.elapsed(), id, outcome }
+    Sample { due, took: due.elapsed(), outcome }
 }
 
 async fn exchange(client: &Client, idle: &Idle, request: &Request) -> Result<String, String> {
@@ -195,13 +186,11 @@ impl Report {
         times.get(rank).copied().unwrap_or_default()
     }
 
-    /// POSTs that failed although they were not under way at any of `moments`.
-    pub(crate) fn posts_lost_apart_from(&self, moments: &[Instant]) -> Vec<&Sample> {
-        let excused = |sample: &&Sample| {
-            moments.iter().any(|m| sample.due <= *m && *m <= sample.due + sample.took)
-        };
-        let failed = self.posts.iter().filter(|sample| sample.outcome.is_err());
-        failed.filter(|sample| !excused(sample)).collect()
+    /// POSTs that failed although they were not under way at any time from `start` to `end`.
+    pub(crate) fn posts_lost_apart_from(&self, start: Instant, end: Instant) -> Vec<&Sample> {
+        let excused = |post: &&Sample| post.due <= end && start <= post.due + post.took;
+        let failed = self.posts.iter().filter(|post| post.outcome.is_err());
+        failed.filter(|post| !excused(post)).collect()
     }
 
     /// One line for the log.

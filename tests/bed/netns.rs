@@ -31,7 +31,9 @@ const PROBE: Duration = Duration::from_millis(300);
 /// # Panics
 /// Never here; a kernel that refuses namespaces makes the command fail with `unshare`'s own words.
 pub(crate) fn isolated() -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = Command::new("setpriv");
+    // If this program is killed, so is `unshare`, and with it all that runs in the namespaces.
+    command.args(["--pdeathsig", "KILL", "unshare"]);
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }

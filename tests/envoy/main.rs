@@ -10,12 +10,15 @@ mod balance;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod canary;
+mod changes;
 mod control_plane;
 mod failover;
 mod gateway;
 mod goldens;
 mod harness;
 mod hosts;
+mod long_lived;
+mod mechanisms;
 mod paths;
 mod selftest;
 mod subset;
@@ -38,6 +41,9 @@ fn rows() -> Vec<Row> {
         tls::rows(),
         control_plane::rows(),
         failover::rows(),
+        mechanisms::rows(),
+        long_lived::rows(),
+        changes::rows(),
         goldens::rows(),
     ]
     .into_iter()

@@ -45,14 +45,18 @@ impl Board {
         self.lock().log.push(line);
     }
 
-    /// The scenario is over: what the user can do now.
-    pub(super) fn invite(&self) {
-        let commands = Traffic::ALL.iter().map(|traffic| format!("  {}", traffic.curl(self.port)));
-        let mut lines = vec!["Try it:".to_owned()];
-        lines.extend(commands);
-        lines.push("Enter kills cluster 1 or starts it again, Ctrl-C ends the demo.".to_owned());
-        lines.iter().for_each(|line| self.print(line));
-        self.lock().invitation = lines;
+    /// Shows the commands to try, for as long as the demo runs.
+    pub(super) fn show_commands(&self) {
+        self.invite("Try it:");
+        for traffic in Traffic::ALL {
+            self.invite(&format!("  {}", traffic.curl(self.port)));
+        }
+    }
+
+    /// Something the user can do.
+    pub(super) fn invite(&self, line: &str) {
+        self.print(line);
+        self.lock().invitation.push(line.to_owned());
     }
 
     pub(super) fn cluster_1(&self) -> ClusterState {

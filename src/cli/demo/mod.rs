@@ -47,6 +47,9 @@ async fn play(args: Args) -> Result<ExitCode> {
     let is_live = !args.once && view::is_terminal();
     let board = board::Board::new(is_live, stage.port());
     let view = is_live.then(|| view::Live::start(board.clone(), load.clone()));
+    if !args.once {
+        board.show_commands();
+    }
     let unmet = scenario::play(&mut stage, &load, &board).await?;
     let failed = load.failed();
     let sent = load.sent();

@@ -20,6 +20,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// A judgement needs so many answers of each kind; active-active has four times as many by then.
 const ENOUGH: u64 = 100;
 
+/// Enough answers take four seconds; a gateway that gives none is judged by what there is.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
 /// A share that is neither nothing nor all may be off by so many points: with 400 answers a split
 /// by weighted choice is exact to one, and each of Envoy's threads may begin elsewhere.
 const TOLERANCE: f64 = 3.0;
@@ -68,7 +71,7 @@ pub(super) async fn play(stage: &mut Stage, load: &Load, board: &Board) -> Resul
 
 /// Lets the user kill and revive cluster 1 with the Enter key. Ends only with an error.
 pub(super) async fn by_hand(stage: &mut Stage, board: &Board) -> Result<ExitCode> {
-    board.invite();
+    board.invite("Enter kills cluster 1 or starts it again, Ctrl-C ends the demo.");
     let mut enter = enter_keys();
     loop {
         tokio::select! {
@@ -121,10 +124,11 @@ async fn judge(
     at_least: Duration,
 ) -> Result<usize> {
     let earliest = Instant::now() + at_least;
-    while Instant::now() < earliest || !Traffic::ALL.iter().all(|t| answers(load, *t) >= ENOUGH) {
+    while Instant::now() < earliest {
         sleep(POLL).await;
         stage.ensure_alive()?;
     }
+    wait_for_answers(stage, load, &Traffic::ALL).await?;
     let mut unmet = 0;
     for traffic in Traffic::ALL {
         let tally = load.tally(traffic);
@@ -156,10 +160,17 @@ async fn wait_for_return(stage: &mut Stage, load: &Load) -> Result<()> {
     while Instant::now() < limit && !is_back(load) {
         // A short window: what was before the return must not count.
         load.set_mark();
-        while answers(load, Traffic::ActiveActive) < ENOUGH {
-            sleep(POLL).await;
-            stage.ensure_alive()?;
-        }
+        wait_for_answers(stage, load, &[Traffic::ActiveActive]).await?;
+    }
+    Ok(())
+}
+
+/// Waits until there are enough answers since the mark to judge by.
+async fn wait_for_answers(stage: &mut Stage, load: &Load, of: &[Traffic]) -> Result<()> {
+    let limit = Instant::now() + ANSWER_LIMIT;
+    while Instant::now() < limit && !of.iter().all(|traffic| answers(load, *traffic) >= ENOUGH) {
+        sleep(POLL).await;
+        stage.ensure_alive()?;
     }
     Ok(())
 }

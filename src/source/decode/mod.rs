@@ -8,6 +8,8 @@ mod gateway;
 mod ingress;
 mod member;
 mod names;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use serde::de::DeserializeOwned;
@@ -229,10 +231,10 @@ fn object_name(kind: ObjectKind, manifest: &Value) -> Result<ObjectName, String>
     let metadata = manifest.get("metadata").unwrap_or(&Value::Null);
     let name = text(metadata, "name").unwrap_or_default();
     if name.is_empty() {
-        return Err(format!("an object of kind {kind} without `metadata.name`"));
+        return Err(format!("`metadata.name` of the {kind} is missing"));
     }
     if !names::is_subdomain(name) {
-        return Err(format!("`{}` is not a legal name, for kind {kind}", cut(name)));
+        return Err(format!("`{}` is not a legal name for kind {kind}", cut(name)));
     }
     if matches!(kind, ObjectKind::MseIngressConfig | ObjectKind::IngressClass) {
         return Ok(ObjectName::cluster_scoped(name));

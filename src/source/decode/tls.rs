@@ -4,6 +4,9 @@
 //! here and take the listener's certificate with it (M8, M10), and would accept the rest (M9).
 //! No message holds content of the Secret (S6).
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -123,9 +126,10 @@ fn certificates(chain: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(chain);
     let sections: Vec<_> =
         sections.collect::<Result<_, _>>().map_err(|_| "`tls.crt` is not legal PEM".to_owned())?;
-    let certificates = sections.into_iter().map(|(kind, der)| match kind {
-        SectionKind::Certificate => Ok(CertificateDer::from(der)),
-        _other => Err("`tls.crt` holds something that is not a certificate".to_owned()),
+    let certificates = sections.into_iter().map(|(kind, der)| {
+        let is_certificate = kind == SectionKind::Certificate;
+        let foreign = || "`tls.crt` holds something that is not a certificate".to_owned();
+        is_certificate.then(|| CertificateDer::from(der)).ok_or_else(foreign)
     });
     certificates.collect()
 }

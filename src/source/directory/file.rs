@@ -4,7 +4,7 @@
 //! legal input. Cost: linear in the file.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fs::File,
     io::{self, Read as _},
     path::Path,
@@ -112,11 +112,15 @@ impl Content {
             kind: object.kind(),
             name: object.name().clone(),
         };
-        if self.objects.contains_key(&key) {
-            let message = format!("{key} is in the file twice; the first one is used");
-            self.findings.push(Diag::error(at, Reason::DuplicateObject, message));
-        } else {
-            self.objects.insert(key, object);
+        match self.objects.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(object);
+            }
+            Entry::Occupied(entry) => {
+                let key = entry.key();
+                let message = format!("{key} is in the file twice; the first one is used");
+                self.findings.push(Diag::error(at, Reason::DuplicateObject, message));
+            }
         }
     }
 
