@@ -46,9 +46,9 @@ impl MakeGate {
         self.open.as_ref()
     }
 
-    /// The view that is next, while its clusters warm.
-    pub(crate) fn pinned(&self) -> Option<&Arc<GatewayView>> {
-        self.pin.as_ref().map(|pin| &pin.view)
+    /// The views whose routes are next or in use, the newer first.
+    pub(crate) fn routed(&self) -> Vec<Arc<GatewayView>> {
+        self.pin.iter().map(|pin| &pin.view).chain(&self.open).cloned().collect()
     }
 
     /// Lets everything pass.

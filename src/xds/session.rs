@@ -270,9 +270,9 @@ impl Session {
                 false => Progress::Gone,
             }
         });
-        let pinned = make.pinned().cloned();
-        self.channel_mut(Kind::Endpoint).pinned = pinned.clone();
-        self.channel_mut(Kind::Secret).pinned = pinned;
+        let routed = make.routed();
+        self.channel_mut(Kind::Endpoint).routed = routed.clone();
+        self.channel_mut(Kind::Secret).routed = routed;
     }
 
     fn upserts(

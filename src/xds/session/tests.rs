@@ -621,6 +621,25 @@ fn a_steady_flow_of_new_clusters_delays_routes_by_one_warm_up() {
 }
 
 #[test]
+fn the_endpoints_that_waiting_routes_need_are_sent_though_the_newest_view_lacks_them() {
+    check(
+        Delta,
+        "commit +cds:a +eds:a +rds:r
+         sub cds                -> cds +a
+         sub rds r
+         commit -cds:a -eds:a +cds:b +eds:b +rds:r@2
+         ack cds                -> cds +b
+         sub eds a              -> eds +a
+         ack eds                -> rds +r
+         ack rds
+         sub eds a b            -> eds +a +b
+         ack cds
+         ack eds                -> rds +r@2
+         ack rds                -> cds -a",
+    );
+}
+
+#[test]
 fn a_pinned_view_is_given_up_when_its_cluster_will_never_be_sent() {
     check(
         Delta,
