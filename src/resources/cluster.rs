@@ -77,6 +77,7 @@ fn eds_cluster(name: &str, protocol: Protocol, mechanisms: &Mechanisms) -> pb::C
         common_lb_config: Some(common_lb_config(mechanisms)),
         outlier_detection: mechanisms.outlier_detection.then(outlier_detection),
         upstream_bind_config: mechanisms.dead_peer_detection.then(dead_peer_detection),
+        upstream_connection_options: mechanisms.dead_peer_detection.then(keepalive),
         ..base(name, protocol, mechanisms)
     }
 }
@@ -193,6 +194,21 @@ fn dead_peer_detection() -> core::BindConfig {
         ..Default::default()
     };
     core::BindConfig { socket_options: vec![option], ..Default::default() }
+}
+
+/// A peer that has acknowledged a request and is slow to answer owes no acknowledgement: without
+/// probes, a partition in that moment is never noticed. The user timeout above decides how many
+/// probes may be lost.
+fn keepalive() -> pb::UpstreamConnectionOptions {
+    let seconds = pack::uint(u32::try_from(defaults::KEEPALIVE.as_secs()).unwrap_or(u32::MAX));
+    pb::UpstreamConnectionOptions {
+        tcp_keepalive: Some(core::TcpKeepalive {
+            keepalive_time: seconds,
+            keepalive_interval: seconds,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
 }
 
 /// HTTP/2 without negotiation, as gRPC backends speak it.

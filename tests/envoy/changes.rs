@@ -15,7 +15,7 @@ use crate::{
         ingress::{Ingress, ingress},
         load::{Load, Plan},
     },
-    harness::{BOTH, Row, Schedule, figure, rows},
+    harness::{BOTH, Row, figure, rows},
 };
 
 /// The gates on, in both variants, and off, where one variant is enough.
@@ -26,7 +26,7 @@ pub(crate) fn rows() -> Vec<Row> {
 mod kept {
     use super::*;
 
-    rows! { BOTH, Schedule::Together; a_thousand_random_changes_lose_nothing }
+    rows! { BOTH; a_thousand_random_changes_lose_nothing }
 
     async fn a_thousand_random_changes_lose_nothing(bed: &mut Bed) {
         assert_eq!(lost_in(bed, 1_000).await, 0);
@@ -36,7 +36,7 @@ mod kept {
 mod lost {
     use super::*;
 
-    rows! { &[Variant::Delta], Schedule::Together; without_gates_random_changes_lose_requests }
+    rows! { &[Variant::Delta]; without_gates_random_changes_lose_requests }
 
     async fn without_gates_random_changes_lose_requests(bed: &mut Bed) {
         bed.mechanisms = Mechanisms { gates: false, ..Mechanisms::ALL };

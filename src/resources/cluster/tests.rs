@@ -69,6 +69,8 @@ fn every_mechanism_can_be_switched_off() {
     assert!(built(&all).upstream_bind_config.is_some());
     let off = Mechanisms { dead_peer_detection: false, ..all };
     assert!(built(&off).upstream_bind_config.is_none());
+    assert!(built(&all).upstream_connection_options.is_some());
+    assert!(built(&off).upstream_connection_options.is_none());
     let panic = |mechanisms| {
         built(mechanisms).common_lb_config.unwrap().healthy_panic_threshold.unwrap().value
     };
