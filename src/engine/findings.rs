@@ -17,6 +17,8 @@ pub(super) enum Row {
     Reports,
     /// A gateway.
     Gateway(ObjectName),
+    /// The members of a gateway.
+    Members(ObjectName),
     /// An Ingress on its own.
     Ingress(ObjectName),
     /// A host of a gateway.

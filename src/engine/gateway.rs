@@ -99,6 +99,10 @@ impl GatewayState {
         &self.gateway.id
     }
 
+    pub(super) fn gateway(&self) -> &model::Gateway {
+        &self.gateway
+    }
+
     pub(super) fn view(&self) -> &Arc<GatewayView> {
         &self.view
     }

@@ -39,7 +39,7 @@ use crate::{
     model::MemberOrder,
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
-    store::{Change, Store, Touched},
+    store::{Change, Member, Store, Touched},
 };
 
 /// What the engine derives with; it never changes while the engine lives.
@@ -204,6 +204,7 @@ impl Engine {
                 }
             }
         }
+        self.judge_members(inputs);
         if inputs.has_class {
             let classes = Classes::new(self.store.classes().map(Arc::as_ref));
             if classes != self.classes {
@@ -219,8 +220,22 @@ impl Engine {
         dirty.collect()
     }
 
+    /// Whether the members of touched gateways are registered; of all of them where that changed.
+    fn judge_members(&mut self, inputs: &Inputs) {
+        let is_registered =
+            |id: &MemberId| self.store.member(id).is_some_and(Member::is_registered);
+        for (name, state) in &self.gateways {
+            if !inputs.members.is_empty() || inputs.gateways.contains(name) {
+                let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                self.findings.set(Row::Members(name.clone()), diags);
+            }
+        }
+    }
+
     fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
-        self.findings.set(Row::Gateway(name.clone()), Vec::new());
+        for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
+            self.findings.set(row, Vec::new());
+        }
         let Some(state) = self.gateways.remove(name) else { return };
         commit.withdrawn.push(state.id().clone());
         let (mut stages, _) = self.stages();

@@ -8,4 +8,4 @@ mod attach;
 mod parse;
 
 pub use attach::{Classes, attaches};
-pub use parse::parse;
+pub use parse::{parse, unregistered};

@@ -54,6 +54,18 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     (is_valid.then_some(gateway), diags)
 }
 
+/// What is wrong with the gateway while some of its members are not registered. They contribute
+/// nothing, and the others are served.
+pub fn unregistered(gateway: &Gateway, is_registered: &dyn Fn(&MemberId) -> bool) -> Vec<Diag> {
+    let root = Field::of(&ObjectRef::fleet(gateway.id.kind, gateway.id.name.clone()));
+    let missing = gateway.members.iter().filter(|id| !is_registered(id));
+    let finding = |id| {
+        let message = format!("no cluster `{id}` is registered: it contributes no endpoint");
+        Diag::error(&root.annotation(REMOTE_CLUSTERS), Reason::ClusterNotFound, message)
+    };
+    missing.map(finding).collect()
+}
+
 /// `id1, id2`: trimmed, without empties and duplicates, in order.
 fn members(
     annotations: &BTreeMap<Arc<str>, Arc<str>>,

@@ -32,6 +32,11 @@ impl Convoy {
         self.0.shutdown().await.unwrap();
     }
 
+    /// What it serves and to whom.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
+    }
+
     /// What is wrong with the objects, now.
     pub(crate) fn diags(&self) -> Vec<Diag> {
         self.0.diagnostics().to_vec()

@@ -14,6 +14,7 @@ mod changes;
 mod control_plane;
 mod failover;
 mod gateway;
+mod goldens;
 mod harness;
 mod hosts;
 mod long_lived;
@@ -43,6 +44,7 @@ fn rows() -> Vec<Row> {
         mechanisms::rows(),
         long_lived::rows(),
         changes::rows(),
+        goldens::rows(),
     ]
     .into_iter()
     .flatten()

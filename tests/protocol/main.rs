@@ -260,10 +260,9 @@ async fn a_thousand_changes_end_in_the_newest_state_after_a_bounded_number_of_re
         }
         (0..10).map(|i| (format!("c{i}"), bench.version(Cluster, &format!("c{i}")))).collect()
     };
-    let expect: HashMap<String, String>;
     let mut publish = std::pin::pin!(publish);
     let mut responses = 0;
-    expect = within(async {
+    let expect: HashMap<String, String> = within(async {
         loop {
             tokio::select! {
                 done = &mut publish => break done,

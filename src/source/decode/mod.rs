@@ -261,7 +261,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 /// Text of unknown length, for a message.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     const MAX: usize = 200;
     match text.char_indices().nth(MAX) {
         Some((idx, _)) => text.get(..idx).unwrap_or(text),

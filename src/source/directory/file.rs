@@ -16,7 +16,7 @@ use serde_saphyr::Spanned;
 use crate::{
     diag::{Diag, Field, Reason},
     key::{ObjectKind, ObjectName, ObjectRef, Scope},
-    source::decode::{Decoded, decode, manifests},
+    source::decode::{Decoded, cut, decode, manifests},
     store::Object,
 };
 
@@ -130,8 +130,9 @@ impl Content {
             Some(location) => at.key(&format!("line {}", location.line())),
             None => at.clone(),
         };
+        // A message may quote a scalar of any length.
         let message = err.without_snippet().to_string();
-        self.findings.push(Diag::error(&at, Reason::Unreadable, message));
+        self.findings.push(Diag::error(&at, Reason::Unreadable, cut(&message)));
     }
 }
 
