@@ -1,14 +1,12 @@
-//! Compiles `proto/` without protoc, declares the ADS service over our own codec, and finds the
-//! descriptor set of Envoy's protos that the `envoy-types` package ships.
+//! Compiles `proto/` without protoc, and finds the descriptor set of Envoy's protos that the
+//! `envoy-types` package ships.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
-use tonic_build::manual::{Builder, Method, Service};
 
 fn main() -> Result<()> {
     inspection_service()?;
-    ads_service();
     envoy_descriptors()
 }
 
@@ -30,38 +28,6 @@ fn inspection_service() -> Result<()> {
         )
         .compile_fds(descriptors)
         .context("generate code for proto/")
-}
-
-/// ADS with a codec that copies shared bytes instead of encoding messages (xds.md 3.12, L1).
-fn ads_service() {
-    let stream = |name: &str, route: &str, request: &str, codec: &str| {
-        Method::builder()
-            .name(name)
-            .route_name(route)
-            .input_type(format!("envoy_types::pb::envoy::service::discovery::v3::{request}"))
-            .output_type("crate::xds::wire::Frame")
-            .codec_path(codec)
-            .client_streaming()
-            .server_streaming()
-            .build()
-    };
-    let service = Service::builder()
-        .name("AggregatedDiscoveryService")
-        .package("envoy.service.discovery.v3")
-        .method(stream(
-            "stream_aggregated_resources",
-            "StreamAggregatedResources",
-            "DiscoveryRequest",
-            "crate::xds::wire::SotwCodec",
-        ))
-        .method(stream(
-            "delta_aggregated_resources",
-            "DeltaAggregatedResources",
-            "DeltaDiscoveryRequest",
-            "crate::xds::wire::DeltaCodec",
-        ))
-        .build();
-    Builder::new().build_client(false).build_transport(false).compile(&[service]);
 }
 
 /// Copies the descriptor set to `OUT_DIR`. The package does not export its path, so cargo is asked.

@@ -62,12 +62,22 @@ impl GatewayView {
         self.table(kind).get(name)
     }
 
-    /// What changed after `revision`, oldest first and perhaps repeated; `None` if that is no
-    /// longer known and the whole view must be compared.
-    pub fn changes_since(&self, revision: u64) -> Option<impl Iterator<Item = &(Kind, Arc<str>)>> {
-        let behind = usize::try_from(self.revision.checked_sub(revision)?).ok()?;
+    /// What changed since `old`, oldest first and perhaps repeated; `None` if that is no longer
+    /// known, or never was because this view does not descend from `old`, as when a gateway was
+    /// deleted and made again. The whole view must be compared then.
+    pub fn changes_since(
+        &self,
+        old: &GatewayView,
+    ) -> Option<impl Iterator<Item = &(Kind, Arc<str>)>> {
+        let behind = usize::try_from(self.revision.checked_sub(old.revision)?).ok()?;
         let skip = self.recent.len().checked_sub(behind)?;
-        Some(self.recent.iter().skip(skip).flat_map(|list| list.iter()))
+        let own = skip.checked_sub(1).and_then(|idx| self.recent.get(idx));
+        let descends = match (own, old.recent.last()) {
+            (Some(own), Some(old)) => Arc::ptr_eq(own, old),
+            // The first view of all has no change; every view descends from it.
+            (own, old) => own.is_none() && old.is_none(),
+        };
+        descends.then(|| self.recent.iter().skip(skip).flat_map(|list| list.iter()))
     }
 
     /// The next view: `None` removes. Returns `None` if nothing differs from this view.
@@ -115,8 +125,8 @@ mod tests {
         (Kind::Cluster, name.into(), content.map(make))
     }
 
-    fn since(view: &GatewayView, revision: u64) -> Option<Vec<String>> {
-        let changes = view.changes_since(revision)?;
+    fn since(view: &GatewayView, old: &GatewayView) -> Option<Vec<String>> {
+        let changes = view.changes_since(old)?;
         Some(changes.map(|(kind, name)| format!("{kind} {name}")).collect())
     }
 
@@ -129,26 +139,42 @@ mod tests {
 
     #[test]
     fn changes_are_told_since_any_revision_that_is_remembered() {
-        let one = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        let zero = GatewayView::default();
+        let one = zero.commit([set("a", Some("1"))]).unwrap();
         let two = one.commit([set("a", Some("1")), set("b", Some("1"))]).unwrap();
         let three = two.commit([set("a", None)]).unwrap();
         assert_eq!(three.revision, 3);
-        assert_eq!(since(&three, 3), Some(vec![]));
-        assert_eq!(since(&three, 2), Some(vec!["cds a".into()]));
-        assert_eq!(since(&three, 1), Some(vec!["cds b".into(), "cds a".into()]));
-        assert_eq!(since(&three, 0), Some(vec!["cds a".into(), "cds b".into(), "cds a".into()]));
-        assert_eq!(since(&three, 4), None, "a revision of another view");
+        assert_eq!(since(&three, &three), Some(vec![]));
+        assert_eq!(since(&three, &two), Some(vec!["cds a".into()]));
+        assert_eq!(since(&three, &one), Some(vec!["cds b".into(), "cds a".into()]));
+        assert_eq!(
+            since(&three, &zero),
+            Some(vec!["cds a".into(), "cds b".into(), "cds a".into()])
+        );
+        assert_eq!(since(&one, &three), None, "an older view");
         assert!(one.get(Kind::Cluster, "b").is_none(), "a view never changes");
     }
 
     #[test]
+    fn a_view_of_another_history_must_be_compared_whole() {
+        let one = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        let other = GatewayView::default().commit([set("b", Some("1"))]).unwrap();
+        let later = other.commit([set("c", Some("1"))]).unwrap();
+        assert_eq!(since(&other, &one), None, "the same revision");
+        assert_eq!(since(&later, &one), None);
+    }
+
+    #[test]
     fn what_is_too_long_ago_must_be_compared_whole() {
-        let mut view = GatewayView::default();
+        let mut views = vec![GatewayView::default()];
         for content in 0..=CHANGE_LISTS {
-            view = view.commit([set("a", Some(&content.to_string()))]).unwrap();
+            let last = &views[views.len() - 1];
+            views.push(last.commit([set("a", Some(&content.to_string()))]).unwrap());
         }
-        assert_eq!(since(&view, 0), None);
-        assert_eq!(since(&view, 1).map(|changes| changes.len()), Some(CHANGE_LISTS));
+        let newest = &views[views.len() - 1];
+        assert_eq!(since(newest, &views[0]), None);
+        assert_eq!(since(newest, &views[1]), None, "its own change list is forgotten");
+        assert_eq!(since(newest, &views[2]).map(|c| c.len()), Some(CHANGE_LISTS - 1));
     }
 
     #[test]

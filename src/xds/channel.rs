@@ -201,9 +201,18 @@ impl Channel {
         }
     }
 
-    /// The view changed, and it is not known how.
+    /// Everything must be compared with the view.
     pub(crate) fn touch_all(&mut self) {
         self.unread = self.is_open();
+    }
+
+    /// The view changed, and it is not known how; perhaps its revisions begin anew.
+    pub(crate) fn start_over(&mut self) {
+        self.touch_all();
+        self.completed = None;
+        if let Some(flight) = &mut self.flight {
+            flight.completes = None;
+        }
     }
 
     /// The name must be answered even if it did not change; later, if it is not subscribed yet.

@@ -14,12 +14,11 @@ mod node;
 mod registry;
 mod request;
 mod server;
-mod service;
 mod session;
 mod sotw;
 mod stream;
 mod subscription;
-pub mod wire;
+mod wire;
 
 pub use node::{Resolver, by_cluster};
 pub use registry::{Counters, EnvoyRegistry, EnvoyStatus, KindCounters, TypeStatus};

@@ -2,18 +2,32 @@
 //!
 //! Owns the transport and its limits. Must not know the protocol. Cost: what the streams cost.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use http::header::CONTENT_TYPE;
+use prost::Message;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     time::sleep,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Response, Status, Streaming, async_trait,
-    transport::{self, Server, server::TcpIncoming},
+    Status, Streaming,
+    body::Body,
+    codegen::Service,
+    metadata::GRPC_CONTENT_TYPE,
+    server::NamedService,
+    transport::{
+        self, Server,
+        server::{TcpConnectInfo, TcpIncoming},
+    },
 };
 
 use crate::{
@@ -22,13 +36,10 @@ use crate::{
     xds::{
         node::Resolver,
         registry::EnvoyRegistry,
-        request::{self, Variant},
-        service::aggregated_discovery_service_server::{
-            AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
-        },
+        request::{Request, Variant},
         session::Rules,
         stream::{self, Shared},
-        wire::Frame,
+        wire::{RequestDecoder, Responses},
     },
 };
 
@@ -88,14 +99,12 @@ impl AdsServer {
         };
         let AdsServer { publisher, registry, resolve, rules, timings } = self;
         let ads = Ads { shared: Shared { publisher, registry, resolve, rules, stopping } };
-        let service =
-            AggregatedDiscoveryServiceServer::new(ads).max_decoding_message_size(MAX_REQUEST_BYTES);
         let serving = Server::builder()
             .http2_keepalive_interval(Some(timings.keepalive_interval))
             .http2_keepalive_timeout(Some(timings.keepalive_timeout))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .add_service(service)
+            .add_service(ads)
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 signal,
@@ -107,43 +116,52 @@ impl AdsServer {
     }
 }
 
-/// The service. Cloned by nobody: tonic shares it.
-#[derive(Debug)]
+/// The service: two methods, both streams. It is written by hand because the generated one would
+/// put the responses through tonic's buffer (`wire::Responses`).
+#[derive(Clone, Debug)]
 struct Ads {
     shared: Shared,
 }
 
-impl Ads {
-    fn open<M>(&self, variant: Variant, request: Request<Streaming<M>>) -> Responses
-    where
-        M: Into<request::Request> + Send + 'static,
-    {
-        let peer = request.remote_addr();
-        let (responses, stream) = mpsc::channel(1);
-        let requests = request.into_inner();
-        tokio::spawn(stream::run(self.shared.clone(), variant, peer, requests, responses));
-        Response::new(ReceiverStream::new(stream))
+impl NamedService for Ads {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
+
+impl Service<http::Request<Body>> for Ads {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        ready(Ok(match method {
+            "DeltaAggregatedResources" => {
+                self.open::<DeltaDiscoveryRequest>(Variant::Delta, request)
+            }
+            "StreamAggregatedResources" => self.open::<DiscoveryRequest>(Variant::Sotw, request),
+            other => Status::unimplemented(format!("no method is called `{other}`")).into_http(),
+        }))
     }
 }
 
-type Responses = Response<ReceiverStream<Result<Frame, Status>>>;
-
-#[async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = ReceiverStream<Result<Frame, Status>>;
-    type DeltaAggregatedResourcesStream = ReceiverStream<Result<Frame, Status>>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Responses, Status> {
-        Ok(self.open(Variant::Sotw, request))
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Responses, Status> {
-        Ok(self.open(Variant::Delta, request))
+impl Ads {
+    fn open<M>(&self, variant: Variant, request: http::Request<Body>) -> http::Response<Body>
+    where
+        M: Message + Default + Into<Request> + 'static,
+    {
+        let connection = request.extensions().get::<TcpConnectInfo>();
+        let peer = connection.and_then(TcpConnectInfo::remote_addr);
+        let decoder = RequestDecoder::<M>::new();
+        let body = request.into_body();
+        let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST_BYTES));
+        let (responses, frames) = mpsc::channel(1);
+        tokio::spawn(stream::run(self.shared.clone(), variant, peer, requests, responses));
+        let mut response = http::Response::new(Body::new(Responses::new(frames)));
+        response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        response
     }
 }

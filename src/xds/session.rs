@@ -176,7 +176,7 @@ impl Session {
     /// A new view was published. Only the newest matters.
     pub(crate) fn on_view(&mut self, view: Arc<GatewayView>, now: Instant) {
         let old = self.view.replace(view.clone());
-        let changes = old.as_ref().and_then(|old| view.changes_since(old.revision));
+        let changes = old.as_ref().and_then(|old| view.changes_since(old));
         let mut gone = Vec::new();
         match changes {
             Some(changes) => {
@@ -188,7 +188,8 @@ impl Session {
                 }
             }
             None => {
-                self.channels.iter_mut().for_each(Channel::touch_all);
+                self.channels.iter_mut().for_each(Channel::start_over);
+                self.make.close();
                 gone.extend(self.channel(Kind::Cluster).ledger.names().cloned());
             }
         }

@@ -81,8 +81,16 @@ pub(crate) async fn run<M: Into<Request>>(
         first = requests.message() => first,
         () = stopped(&mut stopping) => return,
     };
-    let Ok(Some(first)) = first else { return };
-    let first: Request = first.into();
+    let first: Request = match first {
+        Ok(Some(first)) => first.into(),
+        Ok(None) => return,
+        Err(status) => {
+            broken(&status);
+            // The receiver is gone only if the Envoy is.
+            let _ = responses.send(Err(status)).await;
+            return;
+        }
+    };
     let (node, gateway) = match identify(first.node.as_ref(), shared.resolve) {
         Ok(identity) => identity,
         Err(refusal) => {
@@ -196,7 +204,13 @@ impl Stream {
                 request = requests.message() => match request {
                     Ok(Some(request)) => self.on_request(request.into()),
                     Ok(None) => return "envoy ended it",
-                    Err(status) => return broken(&status),
+                    Err(status) => {
+                        let reason = broken(&status);
+                        if let Some(permit) = room {
+                            mpsc::Permit::send(permit, Err(status));
+                        }
+                        return reason;
+                    }
                 },
                 changed = self.views.changed() => match changed {
                     Ok(()) => self.on_view(),
@@ -213,11 +227,12 @@ impl Stream {
         }
     }
 
+    /// A deleted gateway changes nothing for its Envoys but what is shown of them.
     fn on_view(&mut self) {
         let view = self.views.borrow_and_update().clone();
+        self.record.update(|status| status.gateway_found = view.is_some());
         if let Some(view) = view {
             self.record.meter().wakes.fetch_add(1, Relaxed);
-            self.record.update(|status| status.gateway_found = true);
             self.session.on_view(view, Instant::now());
         }
     }

@@ -1,26 +1,36 @@
 //! Responses as bytes: shared entries, and a rest of a few bytes for each stream.
 //!
-//! Owns the codec. Must not know subscriptions. Cost: one copy of the entries into the stream's
-//! buffer; no message is encoded for a stream but the rest (xds.md 3.12, L1).
+//! Owns framing and the decoding of requests. Must not know subscriptions. Cost: one copy of the
+//! entries into a buffer that lives until it is sent; no message is encoded for a stream but the
+//! rest (xds.md 3.12, L1).
 
-use std::{fmt, marker::PhantomData, sync::Arc};
-
-use bytes::{BufMut, Bytes};
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+use std::{
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
+
+use bytes::{BufMut, Bytes, BytesMut};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
+use http::HeaderMap;
+use hyper::body::{self, Body};
 use prost::Message;
+use tokio::sync::mpsc;
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{DecodeBuf, Decoder},
 };
 
 use crate::snapshot::{Kind, Resource, Version};
 
+/// A byte that says whether it is compressed, and a length of four.
+const GRPC_PREFIX_LEN: usize = 5;
+
 /// One response. Protobuf accepts fields in any order, so what differs between streams stands
 /// after what they share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     entries: Vec<Bytes>,
     rest: Bytes,
 }
@@ -61,8 +71,18 @@ impl Frame {
     }
 
     /// Bytes of the encoded message.
-    pub fn encoded_len(&self) -> usize {
+    pub(crate) fn encoded_len(&self) -> usize {
         self.rest.len() + self.entries.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// A gRPC message: not compressed, and its length in front.
+    fn to_grpc(&self) -> Bytes {
+        let len = self.encoded_len();
+        let mut buf = BytesMut::with_capacity(GRPC_PREFIX_LEN + len);
+        buf.put_u8(0);
+        buf.put_u32(u32::try_from(len).expect("invariant: a gateway is far smaller than 4 GB"));
+        self.copy_to(&mut buf);
+        buf.freeze()
     }
 
     pub(crate) fn copy_to(&self, buf: &mut impl BufMut) {
@@ -73,60 +93,64 @@ impl Frame {
     }
 }
 
-/// The codec of `StreamAggregatedResources`.
-pub type SotwCodec = AdsCodec<DiscoveryRequest>;
+/// Decodes requests of type `M`.
+#[derive(Debug)]
+pub(crate) struct RequestDecoder<M>(PhantomData<fn() -> M>);
 
-/// The codec of `DeltaAggregatedResources`.
-pub type DeltaCodec = AdsCodec<DeltaDiscoveryRequest>;
-
-/// Decodes requests of type `M`; copies frames.
-pub struct AdsCodec<M>(PhantomData<fn() -> M>);
-
-impl<M> Default for AdsCodec<M> {
-    fn default() -> Self {
-        AdsCodec(PhantomData)
+impl<M> RequestDecoder<M> {
+    pub(crate) fn new() -> RequestDecoder<M> {
+        RequestDecoder(PhantomData)
     }
 }
 
-impl<M> fmt::Debug for AdsCodec<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdsCodec")
-    }
-}
-
-impl<M: Message + Default + 'static> Codec for AdsCodec<M> {
-    type Encode = Frame;
-    type Decode = M;
-    type Encoder = AdsCodec<M>;
-    type Decoder = AdsCodec<M>;
-
-    fn encoder(&mut self) -> AdsCodec<M> {
-        AdsCodec::default()
-    }
-
-    fn decoder(&mut self) -> AdsCodec<M> {
-        AdsCodec::default()
-    }
-}
-
-impl<M> Encoder for AdsCodec<M> {
-    type Item = Frame;
-    type Error = Status;
-
-    fn encode(&mut self, frame: Frame, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buf.reserve(frame.encoded_len());
-        frame.copy_to(buf);
-        Ok(())
-    }
-}
-
-impl<M: Message + Default> Decoder for AdsCodec<M> {
+impl<M: Message + Default> Decoder for RequestDecoder<M> {
     type Item = M;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<M>, Status> {
         let refuse = |error| Status::invalid_argument(format!("decode a request: {error}"));
         M::decode(buf).map(Some).map_err(refuse)
+    }
+}
+
+/// The body of a stream of responses.
+///
+/// tonic's own keeps one buffer a stream, which stays as large as the largest response was: with
+/// a thousand Envoys that is gigabytes of nothing. Here each message has a buffer of its own that
+/// goes when it is sent.
+#[derive(Debug)]
+pub(crate) struct Responses {
+    frames: mpsc::Receiver<Result<Frame, Status>>,
+    ended: bool,
+}
+
+impl Responses {
+    /// A body of what `frames` gives; it ends with the channel or with the first error.
+    pub(crate) fn new(frames: mpsc::Receiver<Result<Frame, Status>>) -> Responses {
+        Responses { frames, ended: false }
+    }
+}
+
+impl Body for Responses {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<body::Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let end = match ready!(self.frames.poll_recv(cx)) {
+            Some(Ok(frame)) => return Poll::Ready(Some(Ok(body::Frame::data(frame.to_grpc())))),
+            Some(Err(status)) => status,
+            None => Status::ok(""),
+        };
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        let trailers = end.add_header(&mut trailers).map(|()| body::Frame::trailers(trailers));
+        Poll::Ready(Some(trailers))
     }
 }
 

@@ -38,6 +38,7 @@ async fn golden_fleets_are_accepted(bed: &mut Bed) {
             bed.start_envoy(&gateway.name.name).await;
             all_is_acknowledged(convoy.handle(), gateway, view, &what).await;
             nothing_is_refused(bed, &what).await;
+            assert!(same(&convoy.handle().views()[gateway], view), "{what}: served otherwise");
             n_gateways += 1;
             n_resources += sizes(view).values().sum::<usize>();
         }
@@ -65,6 +66,15 @@ async fn all_is_acknowledged(convoy: &Handle, gateway: &GatewayId, view: &Gatewa
 fn sizes(view: &GatewayView) -> BTreeMap<Kind, usize> {
     let sizes = Kind::ALL.into_iter().map(|kind| (kind, view.table(kind).len()));
     sizes.filter(|(_, n)| *n > 0).collect()
+}
+
+/// Whether two views have the same resources; versions are hashes of content.
+fn same(ours: &GatewayView, theirs: &GatewayView) -> bool {
+    let all = |view: &GatewayView| -> Vec<_> {
+        let tables = Kind::ALL.into_iter().flat_map(|kind| view.table(kind).iter());
+        tables.map(|resource| (resource.kind, resource.name.clone(), resource.version)).collect()
+    };
+    all(ours) == all(theirs)
 }
 
 async fn nothing_is_refused(bed: &Bed, what: &str) {

@@ -52,10 +52,8 @@ fn action(route: &Value) -> String {
         let arm = |arm: &Value| format!("{} {}", arm["name"].as_str().unwrap(), arm["weight"]);
         return arms.iter().map(arm).collect::<Vec<_>>().join(", ");
     }
-    match &route["direct_response"]["status"] {
-        Value::Null => "redirect".to_owned(),
-        status => status.to_string(),
-    }
+    let status = &route["direct_response"]["status"];
+    if status.is_null() { "redirect".to_owned() } else { status.to_string() }
 }
 
 /// Findings as `object: reason`.

@@ -152,6 +152,15 @@ async fn fault_d6_a_first_request_of_many_megabytes_is_accepted() {
 }
 
 #[tokio::test]
+async fn fault_d6_a_request_beyond_the_limit_is_refused_with_a_reason() {
+    let bench = Bench::start().await;
+    let mut envoy = Delta::open(&bench, node("edge")).await;
+    envoy.subscribe(Cluster, &[&"x".repeat(65 << 20)]).await;
+    let status = envoy.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_gateway_is_waited_for() {
     let mut bench = Bench::start().await;
     let mut delta = Delta::open(&bench, node("edge")).await;
@@ -162,6 +171,9 @@ async fn an_unknown_gateway_is_waited_for() {
     bench.publish(&[(Cluster, "a", Some(1))]);
     assert_eq!(said(&delta.response().await), "+a");
     assert!(bench.envoy().unwrap().gateway_found);
+
+    bench.publisher.withdraw(&GatewayId::mse("edge"));
+    until(|| !bench.envoy().unwrap().gateway_found).await;
 }
 
 #[tokio::test]

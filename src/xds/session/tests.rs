@@ -796,6 +796,27 @@ fn a_removal_that_the_stream_missed_is_held_as_well() {
 }
 
 #[test]
+fn a_gateway_that_is_made_again_begins_its_revisions_anew() {
+    check(
+        Delta,
+        "commit +cds:a(sds:s) +rds:r
+         sub cds                -> cds +a
+         ack cds
+         wait 2000
+         sub rds r              -> rds +r
+         ack rds
+         commit +rds:r@2        -> rds +r@2
+         ack rds
+         anew
+         miss +cds:b(sds:s)
+         commit +rds:r@3        -> cds +b
+         ack cds
+         wait 2000              -> rds +r@3
+         ack rds                -> cds -a",
+    );
+}
+
+#[test]
 fn endpoints_follow_their_cluster_even_if_unchanged() {
     check(
         Delta,

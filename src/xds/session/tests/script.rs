@@ -3,6 +3,7 @@
 //! ```text
 //! commit +cds:a +eds:a@2 -lds:b   publish one commit; `@n` is the content, 1 if left out
 //! miss +cds:a                     the same, without waking the stream
+//! anew                            the gateway is deleted, to be made again
 //! sub cds a ^a ^b@2               delta: subscribe, with initial versions
 //! unsub cds a                     delta: unsubscribe
 //! list cds a b ^current           SotW: the whole list, with the version of what is published
@@ -135,6 +136,7 @@ impl Run {
                     self.session.on_view(Arc::new(self.view.clone()), self.now);
                 }
             }
+            "anew" => self.view = GatewayView::default(),
             "wait" => self.now += Duration::from_millis(words[0].parse().unwrap()),
             "sub" | "unsub" | "list" | "ack" | "nack" => self.request(verb, &words),
             other => panic!("no step is called {other}"),
