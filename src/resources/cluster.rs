@@ -76,7 +76,7 @@ fn eds_cluster(name: &str, protocol: Protocol, mechanisms: &Mechanisms) -> pb::C
         lb_policy: parts::LbPolicy::RoundRobin.into(),
         common_lb_config: Some(common_lb_config(mechanisms)),
         outlier_detection: mechanisms.outlier_detection.then(outlier_detection),
-        upstream_bind_config: mechanisms.dead_peer_detection.then(dead_peer_detection),
+        upstream_bind_config: mechanisms.dead_peer_detection.then(user_timeout),
         upstream_connection_options: mechanisms.dead_peer_detection.then(keepalive),
         ..base(name, protocol, mechanisms)
     }
@@ -181,7 +181,7 @@ fn circuit_breakers(mechanisms: &Mechanisms) -> pb::CircuitBreakers {
 
 /// The kernel closes a connection whose peer acknowledges nothing (M32). No source address: the
 /// option is set on the socket, and nothing is bound.
-fn dead_peer_detection() -> core::BindConfig {
+fn user_timeout() -> core::BindConfig {
     use core::socket_option::{SocketState, Value};
     let (level, name) = TCP_USER_TIMEOUT_OPTION;
     let milliseconds = defaults::TCP_USER_TIMEOUT.as_millis();
@@ -196,19 +196,16 @@ fn dead_peer_detection() -> core::BindConfig {
     core::BindConfig { socket_options: vec![option], ..Default::default() }
 }
 
-/// A peer that has acknowledged a request and is slow to answer owes no acknowledgement: without
-/// probes, a partition in that moment is never noticed. The user timeout above decides how many
-/// probes may be lost.
+/// The kernel probes a connection on which it only waits, so that [`user_timeout`] has something to
+/// time: a request that was acknowledged leaves nothing.
 fn keepalive() -> pb::UpstreamConnectionOptions {
-    let seconds = pack::uint(u32::try_from(defaults::KEEPALIVE.as_secs()).unwrap_or(u32::MAX));
-    pb::UpstreamConnectionOptions {
-        tcp_keepalive: Some(core::TcpKeepalive {
-            keepalive_time: seconds,
-            keepalive_interval: seconds,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    let seconds = u32::try_from(defaults::TCP_KEEPALIVE.as_secs()).ok();
+    let keepalive = core::TcpKeepalive {
+        keepalive_probes: pack::uint(defaults::TCP_KEEPALIVE_PROBES),
+        keepalive_time: seconds.and_then(pack::uint),
+        keepalive_interval: seconds.and_then(pack::uint),
+    };
+    pb::UpstreamConnectionOptions { tcp_keepalive: Some(keepalive), ..Default::default() }
 }
 
 /// HTTP/2 without negotiation, as gRPC backends speak it.

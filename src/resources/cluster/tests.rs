@@ -66,11 +66,12 @@ fn every_mechanism_can_be_switched_off() {
     let all = Mechanisms::ALL;
     assert!(built(&all).outlier_detection.is_some());
     assert!(built(&Mechanisms { outlier_detection: false, ..all }).outlier_detection.is_none());
-    assert!(built(&all).upstream_bind_config.is_some());
-    let off = Mechanisms { dead_peer_detection: false, ..all };
-    assert!(built(&off).upstream_bind_config.is_none());
-    assert!(built(&all).upstream_connection_options.is_some());
-    assert!(built(&off).upstream_connection_options.is_none());
+    let detects = |mechanisms| {
+        let cluster = built(mechanisms);
+        (cluster.upstream_bind_config.is_some(), cluster.upstream_connection_options.is_some())
+    };
+    assert_eq!(detects(&all), (true, true));
+    assert_eq!(detects(&Mechanisms { dead_peer_detection: false, ..all }), (false, false));
     let panic = |mechanisms| {
         built(mechanisms).common_lb_config.unwrap().healthy_panic_threshold.unwrap().value
     };
