@@ -161,15 +161,17 @@ impl Session {
     fn on_answer(&mut self, kind: Kind, answer: &Answer, now: Instant) {
         match kind {
             Kind::Cluster => self.make.answered(&answer.names, now),
-            Kind::Secret | Kind::Endpoint if answer.error.is_none() => {
+            Kind::Secret | Kind::Endpoint => {
                 for name in &answer.names {
                     // What was sent before the cluster is sent again after it.
-                    if !self.channel(kind).owes(name) {
-                        self.make.accepted(kind, name);
+                    if answer.error.is_none() && !self.channel(kind).owes(name) {
+                        self.make.accepted(kind, name, now);
+                    } else {
+                        self.make.not_accepted(kind, name, now);
                     }
                 }
             }
-            Kind::Secret | Kind::Endpoint | Kind::Listener | Kind::Route => {}
+            Kind::Listener | Kind::Route => {}
         }
     }
 
@@ -230,8 +232,12 @@ impl Session {
             if lease.is_some_and(|end| end <= now) {
                 self.expired += 1;
                 let names = channel.end_lease();
-                if channel.kind == Kind::Cluster {
-                    self.make.answered(&names, now);
+                match channel.kind {
+                    Kind::Cluster => self.make.answered(&names, now),
+                    kind @ (Kind::Secret | Kind::Endpoint) => {
+                        names.iter().for_each(|name| self.make.not_accepted(kind, name, now));
+                    }
+                    Kind::Listener | Kind::Route => {}
                 }
             }
         }
@@ -384,6 +390,7 @@ impl Session {
         if kind == Kind::Cluster && self.rules.gates {
             self.follow_clusters(&batch.fresh);
         }
+        self.make.sent(kind, batch.resources.iter().map(|resource| &resource.name));
         self.channel_mut(kind).sent(&batch, nonce, now);
         match self.variant {
             Variant::Sotw => {

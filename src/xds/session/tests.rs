@@ -533,6 +533,33 @@ fn an_unanswered_cluster_starts_the_warm_timeout_when_its_lease_ends() {
 }
 
 #[test]
+fn endpoints_on_their_way_stop_the_warm_timeout() {
+    // A busy Envoy takes its time; routes to a cluster that is still empty would cost requests.
+    check(
+        Delta,
+        "commit +cds:a +eds:a +rds:r
+         sub cds                -> cds +a
+         sub rds r
+         ack cds
+         sub eds a              -> eds +a
+         wait 10000
+         ack eds                -> rds +r",
+    );
+    // One that never answers for them holds the routes for a lease and a timeout.
+    check(
+        Delta,
+        "commit +cds:a +eds:a +rds:r
+         sub cds                -> cds +a
+         sub rds r
+         ack cds
+         sub eds a              -> eds +a
+         wait 30000
+         wait 1999
+         wait 1                 -> rds +r",
+    );
+}
+
+#[test]
 fn refused_endpoints_do_not_open_the_gate() {
     check(
         Delta,
