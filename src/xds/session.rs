@@ -69,6 +69,8 @@ pub(crate) struct Session {
     view: Option<Arc<GatewayView>>,
     make: MakeGate,
     brake: BreakGate,
+    /// The view of the clusters that were sent last.
+    clusters_from: Option<Arc<GatewayView>>,
     /// The client came with clusters, so it has routes as well, whatever it has asked for yet.
     resumed: bool,
     endpoints_due: Option<Instant>,
@@ -87,6 +89,7 @@ impl Session {
             view: None,
             make: MakeGate::default(),
             brake: BreakGate::default(),
+            clusters_from: None,
             resumed: false,
             endpoints_due: None,
             nonce: 0,
@@ -276,9 +279,12 @@ impl Session {
                 false => Progress::Gone,
             }
         });
-        let routed = make.routed();
-        self.channel_mut(Kind::Endpoint).routed = routed.clone();
-        self.channel_mut(Kind::Secret).routed = routed;
+        // xds: Envoy answers for clusters when they are warm. One that is gone by now must still get
+        // what it awaits, or nothing is said about any other for 15 s.
+        let needed = make.routed().into_iter().chain(self.clusters_from.clone());
+        let needed: Vec<_> = needed.collect();
+        self.channel_mut(Kind::Endpoint).needed = needed.clone();
+        self.channel_mut(Kind::Secret).needed = needed;
     }
 
     fn upserts(
@@ -302,6 +308,9 @@ impl Session {
             Variant::Sotw => sotw::fill(channel, &view, latest, &held),
             Variant::Delta => delta::fill(channel, &view, latest),
         }?;
+        if kind == Kind::Cluster {
+            self.clusters_from = Some(view.clone());
+        }
         let frame = self.send(kind, batch, now);
         let channel = self.channel_mut(kind);
         if !channel.is_pending(&view) {

@@ -667,6 +667,27 @@ fn the_endpoints_that_waiting_routes_need_are_sent_though_the_newest_view_lacks_
 }
 
 #[test]
+fn a_cluster_that_was_sent_gets_its_endpoints_although_no_routes_will_name_it() {
+    check(
+        Sotw,
+        "commit +cds:a +eds:a +cds:x +eds:x +rds:r
+         list cds               -> cds a x
+         list eds a x           -> eds a x
+         list rds r
+         ack eds
+         ack cds                -> rds r
+         ack rds
+         commit -cds:x -eds:x +rds:r@2  -> rds r@2
+         ack rds                -> cds a
+         commit +cds:d +eds:d
+         commit +cds:e +eds:e
+         ack cds                -> cds a d e
+         commit -cds:e -eds:e
+         list eds a d e         -> eds d e",
+    );
+}
+
+#[test]
 fn a_pinned_view_is_given_up_when_its_cluster_will_never_be_sent() {
     check(
         Delta,
