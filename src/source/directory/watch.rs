@@ -35,6 +35,10 @@ const QUIET: Duration = Duration::from_millis(5);
 /// A directory that never comes to rest is looked at this often.
 const MAX_BURST: Duration = Duration::from_millis(100);
 
+/// How long to look for a moment in which nothing changes. A busy machine takes longer for a look
+/// than a busy user for a change; being late harms nobody, a route to nowhere does.
+const MAX_LOOK: Duration = Duration::from_secs(2);
+
 /// A second look after each burst: what is created in a new directory before that is watched
 /// causes no event.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
@@ -102,7 +106,7 @@ fn look(dir: &Path, tree: &mut Tree, told: &mut Told) -> io::Result<Vec<Change>>
         batch.extend(tree.update(&seen, &told.freshness(), now()));
         told.written.clear();
         let again = scan(dir)?;
-        if again == seen || start.elapsed() > MAX_BURST {
+        if again == seen || start.elapsed() > MAX_LOOK {
             return Ok(batch);
         }
         seen = again;
