@@ -299,8 +299,8 @@ impl BreakGate {
         names
     }
 
-    /// The parts of clusters that are still held: they leave in a later response. Envoy 1.40 has
-    /// crashed when a composite cluster outlived one of its parts under load.
+    /// The parts of clusters that are still held. They leave in a later response, because Envoy
+    /// removes what a list lacks in an order of its own, and no composite may outlive its parts.
     fn parts(&self) -> BTreeSet<Arc<str>> {
         let resources = self.held.values().filter_map(|held| held.resource.as_ref());
         let awaited = resources.flat_map(|resource| &resource.awaits);
