@@ -350,6 +350,7 @@ impl Reference {
             }
             change @ (Change::Synced(_)
             | Change::Register(..)
+            | Change::Health(..)
             | Change::Unregister(_)
             | Change::Report { .. }) => self.rest.push(change),
         }
@@ -373,6 +374,7 @@ fn is_of_pods(change: &Change) -> bool {
         Change::Delete(_, kind, _) | Change::Replace(_, kind, _) => *kind == ObjectKind::Pod,
         Change::Synced(_)
         | Change::Register(..)
+        | Change::Health(..)
         | Change::Unregister(_)
         | Change::Report { .. } => false,
     }
