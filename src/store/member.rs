@@ -154,6 +154,7 @@ impl Member {
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
+            | ObjectKind::MemberCluster
             | ObjectKind::File => BTreeSet::new(),
         }
     }
@@ -167,6 +168,7 @@ impl Member {
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
+            | ObjectKind::MemberCluster
             | ObjectKind::File => Vec::new(),
         }
     }
