@@ -12,6 +12,8 @@ mod names;
 mod tests;
 mod tls;
 
+pub(super) use tls::write_pem;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

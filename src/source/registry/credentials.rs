@@ -28,8 +28,8 @@ pub(super) enum Identity {
     Token(String),
     /// Certificate chain and key, PEM.
     Certificate {
-        chain: Vec<u8>,
-        key: Vec<u8>,
+        chain: String,
+        key: String,
     },
 }
 

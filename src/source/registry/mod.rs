@@ -4,16 +4,46 @@
 //! `MemberCluster`), who wins an id, and what credentials may contain. Must not know what is
 //! watched with them. Cost: linear in the declarations, at each change of one.
 
+mod argocd;
+mod claims;
 mod credentials;
+mod declared;
+#[cfg(test)]
+mod fixture;
+mod intake;
+mod kubeconfig;
+mod seen;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod watch;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
+pub use claims::{keep_gone, registrations};
 pub use credentials::Credentials;
+pub use declared::{Declarations, DeclaredCluster, DeclaredSecret, SecretForm, Sensitive};
+pub use watch::spawn;
 
 use crate::{
     key::{MemberId, ObjectRef},
     store::Locality,
 };
+
+/// Where registrations are read unless flags say otherwise: Convoy's own namespace, and that of
+/// Argo CD (faults.md S3).
+pub const DEFAULT_NAMESPACES: [&str; 2] = ["convoy-system", "argocd"];
+
+/// Label of a Secret whose every key is a member id and holds its kubeconfig.
+pub const MEMBER_LABEL: &str = "convoy.dev/member";
+/// Annotation that names the member, whatever the key of its kubeconfig.
+pub const MEMBER_ID: &str = "convoy.dev/member-id";
+/// Annotation with the member's region.
+pub const REGION: &str = "convoy.dev/region";
+/// Annotation with the member's zone.
+pub const ZONE: &str = "convoy.dev/zone";
+/// Annotation with the member's network, `underlay` or `overlay`.
+pub const NETWORK: &str = "convoy.dev/network";
 
 /// Every declared member by id. An id is here as long as something declares it, and after its
 /// declaration is gone it stays with [`AccessError::CredentialsMissing`]: a deleted Secret never
