@@ -1,5 +1,7 @@
 //! `MemberCluster` (`convoy.dev/v1alpha1`): one object, one member.
 
+#![expect(clippy::duplicated_attributes, reason = "two printer columns may be of the same type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;

@@ -8,6 +8,7 @@ mod crds;
 mod demo;
 pub mod echo;
 mod flags;
+mod member;
 mod serve;
 mod status;
 mod table;
@@ -38,6 +39,7 @@ enum Command {
     Bootstrap(bootstrap::Args),
     Status(status::Args),
     Crds(crds::Args),
+    Member(member::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Echo(echo::Echo),
@@ -69,6 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
             Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
+            Command::Member(args) => member::run(args, &mut io::stdout().lock()).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await.map(|()| ExitCode::SUCCESS),
         }

@@ -12,7 +12,7 @@ mod names;
 mod tests;
 mod tls;
 
-pub(super) use tls::write_pem;
+pub(crate) use tls::write_pem;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -38,9 +38,9 @@ pub(super) fn sanitise(data: &BTreeMap<String, Sensitive>) -> Result<Access, Ref
     let server = text(data, "server")?;
     let config = text(data, "config")?;
     let at = Node::named("config", None);
-    let config: Value = match &config {
-        Value::String(json) => serde_json::from_str(json).map_err(|_| at.refuse("is not JSON"))?,
-        _absent => Value::Object(serde_json::Map::new()),
+    let config: Value = match config.as_str() {
+        Some(json) => serde_json::from_str(json).map_err(|_| at.refuse("is not JSON"))?,
+        None => Value::Object(serde_json::Map::new()),
     };
     let config = Node::named("config", Some(&config));
     config.check(&CONFIG)?;

@@ -129,6 +129,21 @@ impl From<core::Secret> for DeclaredSecret {
     }
 }
 
+/// The declarations among these objects. A `MemberCluster` of another shape is none.
+pub fn declarations(
+    namespaces: BTreeSet<String>,
+    secrets: Vec<core::Secret>,
+    clusters: Vec<DynamicObject>,
+) -> Declarations {
+    let secrets = secrets.into_iter().map(DeclaredSecret::from);
+    let clusters = clusters.into_iter().filter_map(|object| cluster(object).ok());
+    Declarations {
+        namespaces,
+        secrets: secrets.map(|own| (own.name.clone(), own)).collect(),
+        clusters: clusters.map(|own| (own.name.clone(), own)).collect(),
+    }
+}
+
 /// A `MemberCluster` as read. One whose spec is of another shape, which the schema should have
 /// refused, is a finding about itself and stops nobody else.
 pub(super) fn cluster(object: DynamicObject) -> Result<DeclaredCluster, Diag> {

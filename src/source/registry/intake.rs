@@ -163,9 +163,9 @@ fn certificates(at: &Node<'_>) -> Result<Vec<CertificateDer<'static>>, Refusal> 
     if sections.is_empty() {
         return Err(at.refuse("holds no certificate"));
     }
-    let certificate = |(kind, der)| match kind {
-        SectionKind::Certificate => Ok(CertificateDer::from(der)),
-        _other => Err(at.refuse("holds something that is not a certificate")),
+    let certificate = |(kind, der)| {
+        let foreign = || at.refuse("holds something that is not a certificate");
+        (kind == SectionKind::Certificate).then(|| CertificateDer::from(der)).ok_or_else(foreign)
     };
     sections.into_iter().map(certificate).collect()
 }

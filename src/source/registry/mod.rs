@@ -22,7 +22,9 @@ use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 pub use claims::{keep_gone, registrations};
 pub use credentials::Credentials;
-pub use declared::{Declarations, DeclaredCluster, DeclaredSecret, SecretForm, Sensitive};
+pub use declared::{
+    Declarations, DeclaredCluster, DeclaredSecret, SecretForm, Sensitive, declarations,
+};
 pub use watch::spawn;
 
 use crate::{
@@ -157,4 +159,10 @@ impl Cidr {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+}
+
+/// The credentials of a kubeconfig, as one in a Secret is read. The error names the field and
+/// holds no secret value.
+pub fn check_kubeconfig(document: &[u8]) -> anyhow::Result<Credentials> {
+    kubeconfig::sanitise(document).map_err(|refusal| anyhow::anyhow!("{refusal}"))
 }

@@ -5,7 +5,6 @@ use kube::{core::DynamicObject, runtime::watcher::Event};
 use serde_json::{Value, json};
 
 use super::{
-    declared,
     fixture::{kubeconfig, pki},
     seen::{SecretWatch, Seen},
     *,
@@ -45,13 +44,7 @@ fn cluster(name: &str, created: &str, spec: Value) -> DynamicObject {
 }
 
 fn declare(secrets: Vec<core::Secret>, clusters: Vec<DynamicObject>) -> Declarations {
-    let secrets = secrets.into_iter().map(DeclaredSecret::from);
-    let clusters = clusters.into_iter().map(|object| declared::cluster(object).unwrap());
-    Declarations {
-        namespaces: DEFAULT_NAMESPACES.map(str::to_owned).into(),
-        secrets: secrets.map(|own| (own.name.clone(), own)).collect(),
-        clusters: clusters.map(|own| (own.name.clone(), own)).collect(),
-    }
+    declarations(DEFAULT_NAMESPACES.map(str::to_owned).into(), secrets, clusters)
 }
 
 /// One line a member.
