@@ -1,11 +1,18 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
+use axum::http::Method;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
 use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
 
 use super::{list, remove::without, secret::name, *};
-use crate::key::MemberId;
+use crate::{key::MemberId, source::registry::fake_api};
 
 #[derive(clap::Parser)]
 struct Cli {
@@ -141,4 +148,109 @@ fn a_member_is_taken_out_of_a_list() {
     check("c1", Some(""));
     check("c10,c2", None);
     check("", None);
+}
+
+/// A kubeconfig for an API server of a test.
+fn write_plain(dir: &Path, name: &str, address: SocketAddr) -> PathBuf {
+    let ca = STANDARD.encode(ca());
+    let text = format!(
+        "clusters: [{{name: a, cluster: {{server: 'http://{address}', \
+         certificate-authority-data: {ca}}}}}]
+users: [{{name: a, user: {{}}}}]
+contexts: [{{name: a, context: {{cluster: a, user: a}}}}]
+current-context: a
+"
+    );
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs a subcommand against API servers that grant everything, and says what they were asked to
+/// write: method and path.
+async fn writes(command: &[&str], gateways: &'static str, secret: Value) -> (Vec<String>, String) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let record = asked.clone();
+    let api = fake_api::serve(move |method, uri, body| {
+        if method != Method::GET {
+            let text = format!("{method} {}", uri.path());
+            record.lock().unwrap().push((text, String::from_utf8_lossy(body).into_owned()));
+        }
+        if uri.path().ends_with("/token") {
+            let status = json!({"token": "t0ken", "expirationTimestamp": "2027-01-01T00:00:00Z"});
+            return fake_api::ok(
+                &json!({"metadata": {}, "spec": {"audiences": []}, "status": status}),
+            );
+        }
+        if uri.path().ends_with("/mseingressconfigs") {
+            let annotations = json!({"mse.alibabacloud.com/remote-clusters": gateways});
+            let item = json!({"metadata": {"name": "edge", "annotations": annotations}});
+            return fake_api::ok(&json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                "metadata": {}, "items": [item],
+            }));
+        }
+        match serde_json::from_slice(body) {
+            Ok(object) if method == Method::PATCH => fake_api::ok(&object),
+            Ok(_) | Err(_) => fake_api::ok(&secret),
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let (member, fleet) =
+        (write_plain(dir.path(), "member", api), write_plain(dir.path(), "fleet", api));
+    let mut args = vec!["member"];
+    args.extend(command);
+    args.extend(["--fleet-kubeconfig", fleet.to_str().unwrap()]);
+    if command.first() == Some(&"add") {
+        args.extend(["--kubeconfig", member.to_str().unwrap()]);
+    }
+    let command = Cli::try_parse_from(args).unwrap().command;
+    let mut out = Vec::new();
+    run(Args { command }, &mut out).await.unwrap();
+    let asked = asked.lock().unwrap();
+    for (text, body) in asked.iter().filter(|(text, _)| text.contains("/secrets/")) {
+        assert!(!body.contains("t0ken"), "a token in plain text in {text}");
+    }
+    (asked.iter().map(|(text, _)| text.clone()).collect(), String::from_utf8(out).unwrap())
+}
+
+#[tokio::test]
+async fn add_writes_the_account_before_the_declaration() {
+    let command = ["add", "--id", "c1", "--server", "https://10.1.0.1:6443"];
+    let (asked, out) = writes(&command, "", Value::Null).await;
+    assert_eq!(
+        asked,
+        [
+            "PATCH /api/v1/namespaces/convoy-system",
+            "PATCH /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member",
+            "PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/convoy-member",
+            "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/convoy-member",
+            "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/roles/convoy-member",
+            "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/rolebindings/convoy-member",
+            "POST /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member/token",
+            "PATCH /api/v1/namespaces/convoy-system/secrets/convoy-member-c1",
+        ]
+    );
+    assert!(out.contains("good until 2027-01-01T00:00:00Z"), "{out}");
+    assert!(!out.contains("t0ken"), "{out}");
+}
+
+#[tokio::test]
+async fn remove_takes_no_endpoint_away_unless_asked_to() {
+    let labels = json!({"app.kubernetes.io/managed-by": "convoy"});
+    let metadata = json!({"name": "convoy-member-c1", "namespace": "convoy-system", "uid": "1",
+                          "labels": labels});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+    const DELETE: &str = "DELETE /api/v1/namespaces/convoy-system/secrets/convoy-member-c1";
+    const EDIT: &str = "PATCH /apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs/edge";
+
+    let (asked, out) = writes(&["remove", "--id", "c1"], "c1,c2", secret.clone()).await;
+    assert_eq!(asked, [DELETE]);
+    assert!(out.contains("MseIngressConfig edge names c1 still"), "{out}");
+
+    let command = ["remove", "--id", "c1", "--from-gateways"];
+    let (asked, out) = writes(&command, "c1,c2", secret).await;
+    assert_eq!(asked, [EDIT, DELETE]);
+    assert!(out.contains("MseIngressConfig edge names c1 no longer"), "{out}");
 }

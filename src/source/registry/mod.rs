@@ -9,6 +9,8 @@ mod claims;
 mod credentials;
 mod declared;
 #[cfg(test)]
+pub(crate) mod fake_api;
+#[cfg(test)]
 mod fixture;
 mod intake;
 mod kubeconfig;

@@ -158,3 +158,6 @@ impl Publisher {
         self.last = Some((members, diags));
     }
 }
+
+#[cfg(test)]
+mod tests;
