@@ -60,6 +60,12 @@ pub enum Reason {
     AddressConflict,
     /// An endpoint's address is never served (faults.md F20).
     ForbiddenAddress,
+    /// An older object declares the same member (faults.md A15).
+    Conflicted,
+    /// A member's credentials are not there (faults.md A8).
+    CredentialsMissing,
+    /// A member's credentials are refused (faults.md S5).
+    InvalidKubeconfig,
     /// `remote-clusters` names a member that is not registered.
     ClusterNotFound,
     /// Members declare different protocols for a port; the first in order decides.

@@ -64,6 +64,8 @@ pub enum ObjectKind {
     EndpointSlice,
     /// `v1`; only its labels are used.
     Pod,
+    /// `convoy.dev/v1alpha1`, cluster-scoped: declares a member. Read by the registry, never stored.
+    MemberCluster,
     /// A file of a directory, where no object in it can be named: not an object of Kubernetes.
     File,
 }
@@ -90,6 +92,7 @@ impl ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
+            ObjectKind::MemberCluster => "MemberCluster",
             ObjectKind::File => "file",
         }
     }

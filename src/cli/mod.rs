@@ -4,9 +4,11 @@
 //! Must not know how anything is derived or served: it composes options and prints answers.
 
 mod bootstrap;
+mod crds;
 mod demo;
 pub mod echo;
 mod flags;
+mod member;
 mod serve;
 mod status;
 mod table;
@@ -36,6 +38,8 @@ enum Command {
     Translate(translate::Args),
     Bootstrap(bootstrap::Args),
     Status(status::Args),
+    Crds(crds::Args),
+    Member(member::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     Echo(echo::Echo),
@@ -66,6 +70,8 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Translate(args) => translate::run(&args, &mut io::stdout().lock()),
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
+            Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
+            Command::Member(args) => member::run(args, &mut io::stdout().lock()).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await.map(|()| ExitCode::SUCCESS),
         }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    api::{MseIngressConfig, Sampling},
+    api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
     key::{GatewayId, MemberId, ObjectKind, ObjectRef},
     model::{ClassRule, Gateway, MemberOrder},
@@ -107,7 +107,7 @@ fn port(
 }
 
 /// Everything that makes a spec invalid (semantics.md 1.2, Failed).
-fn problems(spec: &MseIngressConfig, at: &Field) -> Vec<Diag> {
+fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
     let mut found = Vec::new();
     if spec.name.as_deref() == Some("") {
         found.push(invalid(&at.key("name"), "the name is empty".into()));
@@ -151,7 +151,7 @@ fn sample_rate(tracer: &Option<Sampling>, at: &Field) -> Option<Diag> {
     (!is_percentage).then(|| invalid(&at.key("sampleRate"), message))
 }
 
-fn class_rule(spec: &MseIngressConfig) -> ClassRule {
+fn class_rule(spec: &MseIngressConfigSpec) -> ClassRule {
     let local = spec.ingress.as_ref().and_then(|ingress| ingress.local.as_ref());
     match local.and_then(|local| local.ingress_class.as_deref()) {
         None => ClassRule::None,
@@ -162,7 +162,7 @@ fn class_rule(spec: &MseIngressConfig) -> ClassRule {
 }
 
 /// The one namespace to serve; `None` for all.
-fn watch_namespace(spec: &MseIngressConfig) -> Option<&str> {
+fn watch_namespace(spec: &MseIngressConfigSpec) -> Option<&str> {
     let local = spec.ingress.as_ref()?.local.as_ref()?;
     local.watch_namespace.as_deref().filter(|namespace| !namespace.is_empty())
 }

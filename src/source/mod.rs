@@ -4,3 +4,5 @@
 
 pub mod decode;
 pub mod directory;
+pub mod rbac;
+pub mod registry;

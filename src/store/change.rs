@@ -19,6 +19,8 @@ pub enum Change {
     Synced(Scope),
     /// The member is registered; until then its id is unknown (`ClusterNotFound`).
     Register(MemberId, Locality),
+    /// How the member is reached now.
+    Health(MemberId, Health),
     /// The member is no longer registered. Its endpoints go only with `remote-clusters`.
     Unregister(MemberId),
     /// What the source has to say about its inputs, replacing what it said before under `source`.
@@ -38,4 +40,24 @@ pub struct Locality {
     pub region: String,
     /// Zone of the cluster; empty if unknown.
     pub zone: String,
+}
+
+/// How a member is reached. An unreachable member keeps its last endpoints (semantics.md 5.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// No answer yet.
+    #[default]
+    Connecting,
+    /// Its kinds are being listed for the first time.
+    Syncing,
+    /// Listed, and watched.
+    Live,
+    /// It was live and cannot be reached, or never answered.
+    Stale {
+        /// Stable, UpperCamelCase: `Unreachable`, `Unauthorized`, `Forbidden`, `TlsVerify`,
+        /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
 }

@@ -66,6 +66,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::MemberCluster
             | ObjectKind::File => None,
         }
     }
@@ -99,6 +100,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::MemberCluster
             | ObjectKind::File => Vec::new(),
         }
     }

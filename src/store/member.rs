@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     key::{ObjectKind, ObjectName},
-    store::{EndpointSlice, Labels, Locality, Object, Pod, Service, set},
+    store::{EndpointSlice, Health, Labels, Locality, Object, Pod, Service, set},
 };
 
 /// One member as last seen.
@@ -18,6 +18,7 @@ use crate::{
 pub struct Member {
     /// Present while the member is registered.
     registration: Option<Locality>,
+    health: Health,
     is_synced: bool,
     services: BTreeMap<ObjectName, Arc<Service>>,
     slices: BTreeMap<ObjectName, Arc<EndpointSlice>>,
@@ -34,6 +35,11 @@ impl Member {
     /// Whether the member is registered now. Its objects outlive its registration.
     pub fn is_registered(&self) -> bool {
         self.registration.is_some()
+    }
+
+    /// How it is reached.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Whether the member's kinds have all been listed once; before that, absence means nothing.
@@ -81,6 +87,12 @@ impl Member {
         !std::mem::replace(&mut self.is_synced, true)
     }
 
+    pub(super) fn set_health(&mut self, health: Health) -> bool {
+        let is_news = self.health != health;
+        self.health = health;
+        is_news
+    }
+
     pub(super) fn set_registration(&mut self, registration: Option<Locality>) -> bool {
         let is_news = self.registration != registration;
         self.registration = registration;
@@ -91,6 +103,7 @@ impl Member {
     pub(super) fn is_unknown(&self) -> bool {
         let Member {
             registration,
+            health: _,
             is_synced,
             services,
             slices,
@@ -141,6 +154,7 @@ impl Member {
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
+            | ObjectKind::MemberCluster
             | ObjectKind::File => BTreeSet::new(),
         }
     }
@@ -154,6 +168,7 @@ impl Member {
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
+            | ObjectKind::MemberCluster
             | ObjectKind::File => Vec::new(),
         }
     }

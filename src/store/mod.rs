@@ -20,7 +20,7 @@ use crate::{
     key::{MemberId, ObjectKind, ObjectName, Scope},
 };
 
-pub use change::{Change, Locality};
+pub use change::{Change, Health, Locality};
 use fleet::Fleet;
 pub use member::Member;
 pub use object::*;
@@ -72,6 +72,7 @@ impl Store {
             Change::Register(id, locality) => {
                 self.edit_member(&id, |member| member.set_registration(Some(locality)))
             }
+            Change::Health(id, health) => self.edit_member(&id, |m| m.set_health(health)),
             Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
             Change::Report { source, diags } => {
                 let is_news = if diags.is_empty() {

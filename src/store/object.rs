@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 use crate::{
-    api::MseIngressConfig,
+    api::MseIngressConfigSpec,
     key::{ObjectKind, ObjectName, PortRef},
 };
 
@@ -64,7 +64,7 @@ pub struct Gateway {
     /// Only keys under `mse.alibabacloud.com/` and `convoy.dev/`.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// The spec as declared.
-    pub spec: MseIngressConfig,
+    pub spec: MseIngressConfigSpec,
 }
 
 /// An IngressClass.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    api::MseIngressConfig,
+    api::MseIngressConfigSpec,
     diag::{Field, Reason},
     key::{MemberId, ObjectRef},
 };
@@ -69,7 +69,8 @@ fn ingress(own: &str, created: i64) -> Object {
 }
 
 fn gateway(own: &str, instance: &str) -> Object {
-    let spec = MseIngressConfig { name: Some(instance.to_owned()), ..MseIngressConfig::default() };
+    let spec =
+        MseIngressConfigSpec { name: Some(instance.to_owned()), ..MseIngressConfigSpec::default() };
     let name = ObjectName::cluster_scoped(own);
     Object::Gateway(Gateway { name, annotations: Labels::new(), spec }.into())
 }
@@ -350,6 +351,7 @@ impl Reference {
             }
             change @ (Change::Synced(_)
             | Change::Register(..)
+            | Change::Health(..)
             | Change::Unregister(_)
             | Change::Report { .. }) => self.rest.push(change),
         }
@@ -373,6 +375,7 @@ fn is_of_pods(change: &Change) -> bool {
         Change::Delete(_, kind, _) | Change::Replace(_, kind, _) => *kind == ObjectKind::Pod,
         Change::Synced(_)
         | Change::Register(..)
+        | Change::Health(..)
         | Change::Unregister(_)
         | Change::Report { .. } => false,
     }

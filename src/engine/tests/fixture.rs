@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
 
 use crate::{
-    api::MseIngressConfig,
+    api::MseIngressConfigSpec,
     engine::{Engine, Settings},
     key::{GatewayId, MemberId, ObjectKind, ObjectName, PortRef, Scope},
     settings::{GatewayDefaults, Mechanisms},
@@ -98,7 +98,7 @@ pub(super) fn gateway(name: &str, class: &str, members: &str) -> Change {
 }
 
 pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) -> Change {
-    let spec: MseIngressConfig =
+    let spec: MseIngressConfigSpec =
         serde_json::from_value(serde_json::json!({"ingress": {"local": {"ingressClass": class}}}))
             .unwrap();
     put(Object::Gateway(Arc::new(Gateway {

@@ -4,7 +4,7 @@ use crate::{
     key::ObjectName,
 };
 
-fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfig) -> store::Gateway {
+fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfigSpec) -> store::Gateway {
     store::Gateway {
         name: ObjectName::cluster_scoped("gw"),
         annotations: annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
@@ -17,13 +17,13 @@ fn run(object: &store::Gateway) -> (Option<Gateway>, Vec<String>) {
     (gateway, diags.iter().map(|diag| diag.to_string()).collect())
 }
 
-fn local(class: Option<&str>, namespace: Option<&str>) -> MseIngressConfig {
+fn local(class: Option<&str>, namespace: Option<&str>) -> MseIngressConfigSpec {
     let local = IngressLocal {
         ingress_class: class.map(Into::into),
         watch_namespace: namespace.map(Into::into),
     };
     let ingress = Some(IngressSection { local: Some(local) });
-    MseIngressConfig { ingress, ..MseIngressConfig::default() }
+    MseIngressConfigSpec { ingress, ..MseIngressConfigSpec::default() }
 }
 
 #[test]
@@ -36,14 +36,14 @@ fn members_are_trimmed_and_keep_their_order() {
         ("c1,c/2", "c1"),
         ("${cluster1},c2", "c2"),
     ] {
-        let object = gateway(&[(REMOTE_CLUSTERS, text)], MseIngressConfig::default());
+        let object = gateway(&[(REMOTE_CLUSTERS, text)], MseIngressConfigSpec::default());
         let (gateway, diags) = run(&object);
         let members: Vec<_> =
             gateway.unwrap().members.iter().map(|member| member.to_string()).collect();
         assert_eq!(members.join(" "), expect, "{text}");
         assert_eq!(diags.len(), usize::from(text.contains(['/', '$'])), "{text}: {diags:?}");
     }
-    let (gateway, _) = run(&gateway(&[], MseIngressConfig::default()));
+    let (gateway, _) = run(&gateway(&[], MseIngressConfigSpec::default()));
     assert!(gateway.unwrap().members.is_empty(), "no annotation, no member");
 }
 
@@ -55,11 +55,11 @@ fn ports_come_from_the_defaults_unless_annotated() {
         (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443))),
         (&[(HTTP_PORT, "443")], None),
     ] {
-        let (gateway, diags) = run(&gateway(annotations, MseIngressConfig::default()));
+        let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
         let ports = gateway.map(|gateway| (gateway.http_port, gateway.https_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
-    let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfig::default()));
+    let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
     let expect = "error: MseIngressConfig gw: metadata.annotations[convoy.dev/http-port]: \
                   InvalidAnnotation: \"x\" is not a port; 80 is used";
     assert_eq!(diags, [expect]);
@@ -91,22 +91,22 @@ fn one_namespace_or_all_are_watched() {
     }
 }
 
-fn instance(spec: Option<&str>, replicas: Option<i64>) -> MseIngressConfig {
+fn instance(spec: Option<&str>, replicas: Option<i64>) -> MseIngressConfigSpec {
     let instance = Some(Instance { spec: spec.map(Into::into), replicas });
-    MseIngressConfig { common: Some(Common { instance }), ..MseIngressConfig::default() }
+    MseIngressConfigSpec { common: Some(Common { instance }), ..MseIngressConfigSpec::default() }
 }
 
-fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressConfig {
+fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressConfigSpec {
     let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
     let tracing =
         Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
     let monitor = Some(Monitor { tracing: Some(tracing) });
-    MseIngressConfig { monitor, ..MseIngressConfig::default() }
+    MseIngressConfigSpec { monitor, ..MseIngressConfigSpec::default() }
 }
 
 #[test]
 fn an_invalid_spec_is_no_gateway() {
-    let named = |name: &str| MseIngressConfig { name: Some(name.into()), ..Default::default() };
+    let named = |name: &str| MseIngressConfigSpec { name: Some(name.into()), ..Default::default() };
     for (spec, expect) in [
         (instance(Some("2c4g"), Some(3)), ""),
         (instance(None, Some(0)), ""),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    api::MseIngressConfig,
+    api::MseIngressConfigSpec,
     key::ObjectName,
     source::decode::{Findings, Trimmed, typed},
     store::{ClassParameters, Gateway, IngressClass, Object},
@@ -20,7 +20,7 @@ const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 #[derive(Deserialize)]
 struct GatewayManifest {
     metadata: ObjectMeta,
-    spec: Option<MseIngressConfig>,
+    spec: Option<MseIngressConfigSpec>,
 }
 
 pub(super) fn gateway(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {

@@ -12,6 +12,8 @@ mod names;
 mod tests;
 mod tls;
 
+pub(crate) use tls::write_pem;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -121,7 +123,7 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
         ObjectKind::Service => member::service(name, manifest, &mut findings),
         ObjectKind::EndpointSlice => member::slice(name, manifest, &mut findings),
         ObjectKind::Pod => member::pod(name, manifest),
-        ObjectKind::File => return Decoded::Ignored(None),
+        ObjectKind::MemberCluster | ObjectKind::File => return Decoded::Ignored(None),
     };
     let Findings { at, now: _, diags, judge_again } = findings;
     match trimmed {
@@ -218,6 +220,7 @@ fn readable_kind(scope: &Scope, manifest: &Value) -> Result<ObjectKind, Decoded>
 /// `apiVersion` of a kind, and whether it lives in the fleet.
 fn home(kind: ObjectKind) -> (&'static str, bool) {
     match kind {
+        ObjectKind::MemberCluster => ("convoy.dev/v1alpha1", true),
         ObjectKind::MseIngressConfig => ("mse.alibabacloud.com/v1alpha1", true),
         ObjectKind::IngressClass | ObjectKind::Ingress => ("networking.k8s.io/v1", true),
         ObjectKind::Secret => ("v1", true),

@@ -198,7 +198,8 @@ fn key_pem(key: &PrivateKeyDer<'_>) -> Result<String, String> {
     Ok(pem)
 }
 
-fn write_pem(out: &mut String, label: &str, der: &[u8]) {
+/// Appends one section.
+pub(crate) fn write_pem(out: &mut String, label: &str, der: &[u8]) {
     // 48 bytes are a line of 64 characters.
     let lines = der.chunks(48).map(|line| STANDARD.encode(line));
     let body = lines.fold(String::new(), |body, line| body + &line + "\n");

@@ -99,6 +99,7 @@ fn said(change: &Change) -> String {
         }
         Change::Synced(scope) => format!("{scope}: synced"),
         Change::Register(id, _) => format!("register {id}"),
+        Change::Health(id, health) => format!("health {id}: {health:?}"),
         Change::Unregister(id) => format!("unregister {id}"),
         Change::Report { source, diags } => format!("{source}: {} findings", diags.len()),
     }

@@ -1,0 +1,170 @@
+//! Which members there are, and how each one is reached.
+//!
+//! Owns the three ways to declare a member (kubeconfig Secrets, Argo CD cluster Secrets,
+//! `MemberCluster`), who wins an id, and what credentials may contain. Must not know what is
+//! watched with them. Cost: linear in the declarations, at each change of one.
+
+mod argocd;
+mod claims;
+mod credentials;
+mod declared;
+#[cfg(test)]
+pub(crate) mod fake_api;
+#[cfg(test)]
+mod fixture;
+mod intake;
+mod kubeconfig;
+mod seen;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+
+pub use claims::{keep_gone, registrations};
+pub use credentials::Credentials;
+pub use declared::{
+    Declarations, DeclaredCluster, DeclaredSecret, SecretForm, Sensitive, declarations,
+};
+pub use watch::spawn;
+
+use crate::{
+    key::{MemberId, ObjectRef},
+    store::Locality,
+};
+
+/// Where registrations are read unless flags say otherwise: Convoy's own namespace, and that of
+/// Argo CD (faults.md S3).
+pub const DEFAULT_NAMESPACES: [&str; 2] = ["convoy-system", "argocd"];
+
+/// Label of a Secret whose every key is a member id and holds its kubeconfig.
+pub const MEMBER_LABEL: &str = "convoy.dev/member";
+/// Annotation that names the member, whatever the key of its kubeconfig.
+pub const MEMBER_ID: &str = "convoy.dev/member-id";
+/// Annotation with the member's region.
+pub const REGION: &str = "convoy.dev/region";
+/// Annotation with the member's zone.
+pub const ZONE: &str = "convoy.dev/zone";
+/// Annotation with the member's network, `underlay` or `overlay`.
+pub const NETWORK: &str = "convoy.dev/network";
+
+/// Every declared member by id. An id is here as long as something declares it, and after its
+/// declaration is gone it stays with [`AccessError::CredentialsMissing`]: a deleted Secret never
+/// removes a member (faults.md A8). Published through a `tokio::sync::watch` channel.
+pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
+
+/// One member as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// As `remote-clusters` names it.
+    pub id: MemberId,
+    /// Where it is.
+    pub locality: Locality,
+    /// How Envoys reach its Pods.
+    pub network: Network,
+    /// Where its endpoints may be; `None` allows everything that faults.md F20 allows.
+    pub allowed_endpoints: Option<Vec<Cidr>>,
+    /// How its API is reached, or why it cannot be. An error here is no removal: whoever has
+    /// working credentials keeps what they gave it (faults.md A8, A9).
+    pub access: Result<Access, AccessError>,
+    /// Its API is left alone; what is known of it is kept.
+    pub paused: bool,
+    /// The object to mend.
+    pub declared_by: ObjectRef,
+}
+
+/// How Envoys reach the Pods of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Pod addresses are routable.
+    #[default]
+    Underlay,
+    /// Through NodePorts.
+    Overlay,
+}
+
+/// How a member's API is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The member is the fleet: with the fleet's own client.
+    Fleet,
+    /// With credentials of its own.
+    Remote(Credentials),
+}
+
+/// Why a member's API cannot be reached as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessError {
+    /// There is no Secret, or no such key in it. Holds which.
+    CredentialsMissing(String),
+    /// The credentials are refused. Holds the field and why, never a secret value.
+    InvalidKubeconfig(String),
+}
+
+impl AccessError {
+    /// Stable, UpperCamelCase; the same word as in `store::Health::Stale`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            AccessError::CredentialsMissing(_) => "CredentialsMissing",
+            AccessError::InvalidKubeconfig(_) => "InvalidKubeconfig",
+        }
+    }
+}
+
+impl fmt::Display for AccessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AccessError::CredentialsMissing(message) | AccessError::InvalidKubeconfig(message) => {
+                f.write_str(message)
+            }
+        }
+    }
+}
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    /// At most the width of the address.
+    bits: u8,
+}
+
+impl Cidr {
+    /// `10.0.0.0/8` or `fd00::/8`; a bare address is a range of one.
+    pub fn parse(text: &str) -> Option<Cidr> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
+            None => width,
+        };
+        Some(Cidr { address, bits })
+    }
+
+    /// Whether the address is in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // A shift by the whole width is what `/0` asks for, and `checked_shr` refuses it.
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// The credentials of a kubeconfig, as one in a Secret is read. The error names the field and
+/// holds no secret value.
+pub fn check_kubeconfig(document: &[u8]) -> anyhow::Result<Credentials> {
+    kubeconfig::sanitise(document).map_err(|refusal| anyhow::anyhow!("{refusal}"))
+}
