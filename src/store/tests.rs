@@ -58,6 +58,7 @@ fn secret(pair: Option<&str>, problem: Option<&str>) -> Object {
 fn ingress(own: &str, created: i64) -> Object {
     let ingress = Ingress {
         name: name(own),
+        uid: "".into(),
         created,
         annotations: Labels::new(),
         class: None,
@@ -71,7 +72,9 @@ fn ingress(own: &str, created: i64) -> Object {
 fn gateway(own: &str, instance: &str) -> Object {
     let spec = MseIngressConfig { name: Some(instance.to_owned()), ..MseIngressConfig::default() };
     let name = ObjectName::cluster_scoped(own);
-    Object::Gateway(Gateway { name, annotations: Labels::new(), spec }.into())
+    Object::Gateway(
+        Gateway { name, uid: "".into(), generation: 0, annotations: Labels::new(), spec }.into(),
+    )
 }
 
 fn class(own: &str, controller: &str) -> Object {
