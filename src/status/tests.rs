@@ -51,8 +51,17 @@ struct World {
 type Shared = Arc<Mutex<World>>;
 
 fn failure(code: u16) -> Response {
+    let reason = match code {
+        404 => "NotFound",
+        409 => "Conflict",
+        _ => "Scripted",
+    };
+    refusal(code, reason)
+}
+
+fn refusal(code: u16, reason: &str) -> Response {
     let details = json!({"retryAfterSeconds": 0});
-    let body = json!({"kind": "Status", "status": "Failure", "code": code, "reason": "Scripted",
+    let body = json!({"kind": "Status", "status": "Failure", "code": code, "reason": reason,
         "message": "as told", "details": details, "metadata": {}});
     (StatusCode::from_u16(code).unwrap(), Json(body)).into_response()
 }
@@ -76,7 +85,7 @@ impl World {
             ("POST", Some(object)) => {
                 let name = object["metadata"]["name"].as_str().unwrap().to_owned();
                 match self.objects.contains_key(&format!("{path}/{name}")) {
-                    true => failure(409),
+                    true => refusal(409, "AlreadyExists"),
                     false => self.put(&format!("{path}/{name}"), object),
                 }
             }

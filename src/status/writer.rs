@@ -164,7 +164,7 @@ impl Writer {
             PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let created = self.write(async {
             match api.create(&params, &event).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
+                Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(None),
                 other => other.map(Some),
             }
         });
