@@ -37,7 +37,11 @@ impl Declared {
     ) -> (GatewayId, Declared) {
         let (gateway, diags) = parse(object, defaults);
         let problems = diags.iter().filter(|diag| diag.reason == Reason::InvalidGateway);
-        let problems: Vec<_> = problems.map(|d| format!("{}: {}", d.field, d.message)).collect();
+        let problems = problems.map(|diag| match diag.field.is_empty() {
+            true => diag.message.clone(),
+            false => format!("{}: {}", diag.field, diag.message),
+        });
+        let problems: Vec<_> = problems.collect();
         let has_rule = gateway.as_ref().is_some_and(|own| own.class_rule != ClassRule::None);
         let declared = Declared {
             uid: object.uid.clone(),

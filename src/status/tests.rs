@@ -198,18 +198,12 @@ fn ingress_path(name: &str) -> String {
     format!("/apis/networking.k8s.io/v1/namespaces/demo/ingresses/{name}")
 }
 
-/// Polls until it is so; the last answer if it never is.
-#[track_caller]
-fn within<'a>(
-    what: &'a str,
-    mut is_so: impl FnMut() -> bool + 'a,
-) -> impl Future<Output = ()> + 'a {
-    async move {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !is_so() {
-            assert!(Instant::now() < deadline, "never: {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+/// Polls until it is so.
+async fn within(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

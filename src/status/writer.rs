@@ -117,9 +117,10 @@ impl Writer {
             "metadata": {"name": id.name.name, "uid": uid},
             "status": status,
         });
-        for condition in document["status"]["conditions"].as_array_mut().into_iter().flatten() {
-            let kind = condition["type"].as_str().unwrap_or_default();
-            condition["lastTransitionTime"] = json!(times.get(kind));
+        let conditions = document.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let time = condition.get("type").and_then(Value::as_str).and_then(|own| times.get(own));
+            condition.insert("lastTransitionTime".to_owned(), json!(time));
         }
         self.apply(self.gateways(), &id.name.name, &document).await?;
         Ok(Written { uid: uid.clone(), status: status.clone(), times })
@@ -237,16 +238,14 @@ impl Writer {
 
 impl From<kube::Error> for Failure {
     fn from(err: kube::Error) -> Failure {
-        match err {
-            kube::Error::Api(status) if status.code == 404 => Failure::Gone,
-            kube::Error::Api(status) => {
-                let after = status.details.as_ref().map_or(0, |own| own.retry_after_seconds);
-                Failure::Later {
-                    message: format!("{} {}: {}", status.code, status.reason, status.message),
-                    after: Duration::from_secs(after.into()),
-                }
-            }
-            other => later(other.to_string()),
+        let kube::Error::Api(status) = err else { return later(err.to_string()) };
+        if status.code == 404 {
+            return Failure::Gone;
+        }
+        let after = status.details.as_ref().map_or(0, |own| own.retry_after_seconds);
+        Failure::Later {
+            message: format!("{} {}: {}", status.code, status.reason, status.message),
+            after: Duration::from_secs(after.into()),
         }
     }
 }
@@ -273,15 +272,14 @@ fn written_ingress(ingress: &Ingress) -> Written<LoadBalancer> {
 }
 
 fn written_gateway(object: &DynamicObject) -> Written<GatewayStatus> {
-    let status = &object.data["status"];
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    let time = |own: &Value| {
-        Some((own["type"].as_str()?.to_owned(), own["lastTransitionTime"].as_str()?.to_owned()))
-    };
+    let status = object.data.get("status");
+    let conditions = status.and_then(|own| own.get("conditions")).and_then(Value::as_array);
+    let text = |own: &Value, key| Some(own.get(key)?.as_str()?.to_owned());
+    let time = |own: &Value| Some((text(own, "type")?, text(own, "lastTransitionTime")?));
     Written {
         uid: object.uid().unwrap_or_default().into(),
-        status: reread(status).unwrap_or_default(),
-        times: conditions.filter_map(time).collect(),
+        status: status.and_then(reread).unwrap_or_default(),
+        times: conditions.into_iter().flatten().filter_map(time).collect(),
     }
 }
 
