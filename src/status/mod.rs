@@ -163,6 +163,7 @@ pub fn spawn(
         desired: Desired::default(),
         observed: None,
         term: 0,
+        office_after: None,
         served: BTreeSet::new(),
         envoys_due: None,
     };

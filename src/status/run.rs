@@ -50,6 +50,8 @@ pub(super) struct Loop {
     pub(super) observed: Option<Observed>,
     /// The tenure in which it was read.
     pub(super) term: u64,
+    /// Not to read it before then, after that failed.
+    pub(super) office_after: Option<Instant>,
     /// The gateways that connected Envoys serve, as they name them.
     pub(super) served: BTreeSet<String>,
     /// When to ask for them again.
@@ -154,8 +156,11 @@ impl Loop {
     async fn step(&mut self) -> Instant {
         let poll = Instant::now() + self.timings.envoy_poll;
         if let Err(err) = self.take_office().await {
-            tracing::warn!(error = %err, "cannot read the statuses that are there");
-            return poll.max(Instant::now() + self.timings.first_retry);
+            if self.office_after.is_none() {
+                tracing::warn!(error = %err, "cannot read the statuses that are there");
+            }
+            // It is a list of everything, so there is no hurry to ask for it again.
+            self.office_after = Some(Instant::now() + self.timings.last_retry / 4);
         }
         if self.observed.is_none() || !self.desired.is_complete {
             return poll;
@@ -183,7 +188,8 @@ impl Loop {
             self.queue.clear();
             return Ok(());
         }
-        if self.observed.is_some() && self.term == tenure.term {
+        let is_early = self.office_after.is_some_and(|after| Instant::now() < after);
+        if is_early || self.observed.is_some() && self.term == tenure.term {
             return Ok(());
         }
         self.queue.clear();
@@ -196,6 +202,7 @@ impl Loop {
         tracing::info!(term = tenure.term, "this replica writes status now");
         self.observed = Some(observed);
         self.term = tenure.term;
+        self.office_after = None;
         // With what is there, some gateways may be desired otherwise.
         self.look(now);
         Ok(())

@@ -133,15 +133,21 @@ impl Writer {
         uid: &Arc<str>,
         status: &LoadBalancer,
     ) -> Result<Written<LoadBalancer>, Failure> {
-        let own = match status.ingress.is_empty() {
-            true => json!({}),
-            false => json!({"loadBalancer": status}),
+        // With its uid, so that an object that was made again is not taken for this one. To take
+        // something back from an object that we never wrote is nothing, so that needs none.
+        let ObjectName { namespace, name: own } = name;
+        let (metadata, fields) = match status.ingress.is_empty() {
+            true => (json!({"name": own, "namespace": namespace}), json!({})),
+            false => (
+                json!({"name": own, "namespace": namespace, "uid": uid}),
+                json!({"loadBalancer": status}),
+            ),
         };
         let document = json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "Ingress",
-            "metadata": {"name": name.name, "namespace": name.namespace, "uid": uid},
-            "status": own,
+            "metadata": metadata,
+            "status": fields,
         });
         let api = Api::<Ingress>::namespaced(self.client.clone(), &name.namespace);
         self.apply(api, &name.name, &document).await?;
