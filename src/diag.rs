@@ -4,7 +4,9 @@
 //! stderr, so its message is written for the author of the object: lower case, no full stop,
 //! and it names the value.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use imbl::{OrdMap, ordmap::DiffItem};
 
 use crate::key::ObjectRef;
 
@@ -125,6 +127,61 @@ impl fmt::Display for Diag {
     }
 }
 
+/// Findings in order, each once, whoever says it how often. A clone is O(1) and shares everything,
+/// so two states of the set are compared at the cost of what differs.
+#[derive(Clone, Debug, Default)]
+pub struct DiagSet(OrdMap<Arc<Diag>, usize>);
+
+impl DiagSet {
+    /// Says a finding once more.
+    pub fn add(&mut self, diag: &Arc<Diag>) {
+        *self.0.entry(diag.clone()).or_default() += 1;
+    }
+
+    /// Takes one saying of a finding back.
+    pub fn remove(&mut self, diag: &Arc<Diag>) {
+        match self.0.get(diag) {
+            None => {}
+            Some(1) => _ = self.0.remove(diag),
+            Some(count) => _ = self.0.insert(diag.clone(), count - 1),
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Diag> {
+        self.0.keys().map(Arc::as_ref)
+    }
+
+    /// Those about one object.
+    pub fn about(&self, object: &ObjectRef) -> impl Iterator<Item = &Diag> {
+        let first = Diag {
+            object: object.clone(),
+            field: String::new(),
+            // The least of each, so that every finding about the object comes after this one.
+            severity: Severity::Warning,
+            reason: Reason::Unreadable,
+            message: String::new(),
+        };
+        self.0.range(first..).map(|(diag, _)| diag.as_ref()).take_while(|d| d.object == *object)
+    }
+
+    /// Those that are here and were not in an earlier state.
+    pub fn news<'a>(&'a self, since: &'a DiagSet) -> impl Iterator<Item = &'a Diag> {
+        since.0.diff(&self.0).filter_map(|item| match item {
+            DiffItem::Add(diag, _) => Some(diag.as_ref()),
+            DiffItem::Update { .. } | DiffItem::Remove(..) => None,
+        })
+    }
+}
+
+impl FromIterator<Diag> for DiagSet {
+    fn from_iter<T: IntoIterator<Item = Diag>>(diags: T) -> Self {
+        let mut set = DiagSet::default();
+        diags.into_iter().for_each(|diag| set.add(&Arc::new(diag)));
+        set
+    }
+}
+
 /// A place in an object, grown from the root: `Field::of(obj).key("spec").index("rules", 0)`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Field {
@@ -155,5 +212,40 @@ impl Field {
     /// `metadata.annotations[key]` of the object.
     pub fn annotation(&self, key: &str) -> Field {
         Field { object: self.object.clone(), path: format!("metadata.annotations[{key}]") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{ObjectKind, ObjectName};
+
+    fn diag(name: &str, field: &str) -> Diag {
+        let object = ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("demo", name));
+        Diag::error(&Field::of(&object).key(field), Reason::InvalidPath, "no")
+    }
+
+    #[test]
+    fn a_finding_is_there_as_long_as_somebody_says_it() {
+        let one = Arc::new(diag("a", "spec"));
+        let mut set = DiagSet::default();
+        let mut step = |edit: fn(&mut DiagSet, &Arc<Diag>), count: usize, news: usize| {
+            let before = set.clone();
+            edit(&mut set, &one);
+            assert_eq!((set.iter().count(), set.news(&before).count()), (count, news));
+        };
+        step(DiagSet::add, 1, 1);
+        step(DiagSet::add, 1, 0);
+        step(DiagSet::remove, 1, 0);
+        step(DiagSet::remove, 0, 0);
+        step(DiagSet::remove, 0, 0);
+    }
+
+    #[test]
+    fn findings_about_an_object_are_found() {
+        let all = [diag("a", "x"), diag("b", ""), diag("b", "y"), diag("c", "z")];
+        let set = DiagSet::from_iter(all.clone());
+        assert!(set.about(&all[1].object).eq(&all[1..3]));
+        assert_eq!(set.about(&diag("d", "").object).count(), 0);
     }
 }

@@ -22,5 +22,6 @@ pub mod serve;
 pub mod settings;
 pub mod snapshot;
 pub mod source;
+pub mod status;
 pub mod store;
 pub mod xds;

@@ -4,7 +4,11 @@
 //! bytes as units, labels whose values the operator names or that are a closed set. Nothing is
 //! counted twice: a scrape reads what the rooms already know, in a stable order.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use axum::{
     extract,
@@ -107,6 +111,18 @@ impl Scrape {
         out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))
     }
 
+    /// What was written to the fleet.
+    fn status(&self, out: &mut Families<'_>) -> fmt::Result {
+        let super::StatusMeter { writes, errors, dropped_events, queue, is_holder } =
+            &*self.0.status;
+        let one = |value: &AtomicU64| [(vec![], value.load(Relaxed))];
+        out.gauge("status_holder", "Whether this replica writes status", one(is_holder))?;
+        out.gauge("status_queue", "Objects that wait for a write", one(queue))?;
+        out.counter("status_writes", "Requests that wrote status or an Event", one(writes))?;
+        out.counter("status_write_errors", "Requests for that which failed", one(errors))?;
+        out.counter("status_dropped_events", "Events without room to wait", one(dropped_events))
+    }
+
     /// How much work changes made.
     fn engine(&self, out: &mut Families<'_>) -> fmt::Result {
         let super::EngineCounters { ticks, rows_recomputed, bytes_encoded } =
@@ -116,6 +132,7 @@ impl Scrape {
         out.counter("engine_rows_recomputed", "Derived rows computed again", rows)?;
         let bytes = [(vec![], bytes_encoded)];
         out.counter("engine_encoded_bytes", "Bytes of resources encoded", bytes)?;
+        self.status(out)?;
         let ticks = &self.0.tick_seconds;
         let about = "How long ticks of the engine took.";
         let unit = Unit::Seconds;

@@ -3,14 +3,19 @@
 //! Owns the read model. Whoever composes the program fills it; nothing here can reach back.
 //! Cost: a report is a handful of `Arc`s, replaced once a tick.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::watch;
 
 use crate::{
     admin::proto,
-    diag::Diag,
+    diag::DiagSet,
+    gateway::{Attachments, Declared},
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
 };
@@ -26,6 +31,8 @@ pub struct State {
     pub envoys: Arc<dyn Envoys>,
     /// How long ticks took; observed by the engine's driver, which owns the clock.
     pub tick_seconds: Histogram,
+    /// What was written to the fleet; all zero where nothing is.
+    pub status: Arc<StatusMeter>,
 }
 
 impl fmt::Debug for State {
@@ -50,16 +57,20 @@ pub struct Report {
     pub unsynced: Vec<Scope>,
     /// Every gateway with its members, in the order of `remote-clusters`.
     pub gateways: Arc<BTreeMap<GatewayId, Vec<MemberId>>>,
+    /// Every gateway object, also one that is invalid.
+    pub declared: Arc<BTreeMap<GatewayId, Declared>>,
+    /// Which Ingresses are served.
+    pub attachments: Attachments,
     /// Every registered member.
     pub members: Arc<BTreeMap<MemberId, MemberReport>>,
     /// Every finding about an object, in order.
-    pub diags: Arc<Vec<Diag>>,
+    pub diags: DiagSet,
     /// Work done since the start.
     pub engine: EngineCounters,
 }
 
 /// One member, as last seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberReport {
     /// Whether it has been read to the end once.
     pub synced: bool,
@@ -67,6 +78,17 @@ pub struct MemberReport {
     pub services: u64,
     /// Ready endpoints.
     pub endpoints: u64,
+    /// Why it is not read at the moment, if that is known.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a member is not read. What was read before is still served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Stable, UpperCamelCase.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
 }
 
 /// Work of the engine since the start. Proportional to changes, never to the size of the fleet.
@@ -96,4 +118,20 @@ pub struct StreamTotals {
     pub responses: u64,
     /// Responses that an Envoy refused.
     pub refusals: u64,
+}
+
+/// What the status room has done since the start, and what it has to do. Counted where it is
+/// done, read by a scrape.
+#[derive(Debug, Default)]
+pub struct StatusMeter {
+    /// Requests that wrote a status or an Event.
+    pub writes: AtomicU64,
+    /// Requests that failed.
+    pub errors: AtomicU64,
+    /// Events that found no room in the queue.
+    pub dropped_events: AtomicU64,
+    /// Keys that wait for a write.
+    pub queue: AtomicU64,
+    /// 1 while this replica is the one that writes.
+    pub is_holder: AtomicU64,
 }

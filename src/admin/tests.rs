@@ -7,7 +7,7 @@ use super::{
     *,
 };
 use crate::{
-    diag::{Diag, Field, Reason},
+    diag::{Diag, DiagSet, Field, Reason},
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     snapshot::{GatewayView, Kind, Publisher, Resource},
 };
@@ -38,7 +38,7 @@ fn member(id: &str) -> MemberId {
 fn report() -> Report {
     let ingress = ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("demo", "web"));
     let at = Field::of(&ingress).key("spec");
-    let row = |synced| MemberReport { synced, services: 2, endpoints: 10 };
+    let row = |synced| MemberReport { synced, services: 2, endpoints: 10, trouble: None };
     Report {
         published: true,
         unsynced: vec![Scope::Member(member("c2"))],
@@ -46,8 +46,14 @@ fn report() -> Report {
             GatewayId::mse("hongkong"),
             vec![member("c1"), member("c2")],
         )])),
+        declared: Arc::default(),
+        attachments: Default::default(),
         members: Arc::new(BTreeMap::from([(member("c1"), row(true)), (member("c2"), row(false))])),
-        diags: Arc::new(vec![Diag::warning(&at, Reason::ServiceNotFound, "no member has it")]),
+        diags: DiagSet::from_iter([Diag::warning(
+            &at,
+            Reason::ServiceNotFound,
+            "no member has it",
+        )]),
         engine: EngineCounters { ticks: 3, rows_recomputed: 40, bytes_encoded: 500 },
     }
 }
@@ -64,6 +70,7 @@ fn state(report: Report) -> State {
         report: watch::Sender::new(report).subscribe(),
         envoys: Arc::new(TwoEnvoys),
         tick_seconds: tick_histogram(),
+        status: Arc::default(),
     }
 }
 
@@ -138,6 +145,11 @@ convoy_xds_nacks_total{{type="rds"}} 2
 convoy_engine_ticks_total 3
 convoy_engine_rows_recomputed_total 40
 convoy_engine_encoded_bytes_total 500
+convoy_status_holder 0
+convoy_status_queue 0
+convoy_status_writes_total 0
+convoy_status_write_errors_total 0
+convoy_status_dropped_events_total 0
 convoy_engine_tick_duration_seconds_sum 0.0
 convoy_engine_tick_duration_seconds_count 0"#
     );

@@ -23,8 +23,13 @@ impl Engine {
             };
             compare(&id, own, &view)?;
         }
-        let (own, new) = (self.findings.list(), fresh.findings.list());
-        if own != new {
+        // A rebuild cannot know what was accepted and is no longer.
+        if !self.attachments.accepted().eq(fresh.attachments.accepted()) {
+            let (own, new) = (&self.attachments, &fresh.attachments);
+            return Err(format!("attachments differ: {own:?} instead of {new:?}"));
+        }
+        let (own, new) = (self.findings.all(), fresh.findings.all());
+        if !own.iter().eq(new.iter()) {
             return Err(format!("findings differ: {own:#?} instead of {new:#?}"));
         }
         Ok(())

@@ -1,11 +1,9 @@
 //! All findings, by the row that made them, so that recomputing a row replaces what it said.
 
-use std::sync::Arc;
-
-use imbl::OrdMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    diag::Diag,
+    diag::{Diag, DiagSet},
     key::{MemberId, ObjectName},
     model::Host,
 };
@@ -32,38 +30,37 @@ pub(super) enum Row {
 /// Every finding of the moment, and which of them are news.
 #[derive(Debug, Default)]
 pub struct Findings {
-    by_row: OrdMap<Row, Arc<[Diag]>>,
-    /// `Some` if a row said something else since it was last asked; what it had not said before.
-    news: Option<Vec<Diag>>,
+    by_row: BTreeMap<Row, Arc<[Arc<Diag>]>>,
+    all: DiagSet,
+    /// What appeared since it was last asked.
+    news: Vec<Arc<Diag>>,
 }
 
 impl Findings {
     /// All findings in order, each once: two gateways may say the same about one Ingress.
-    pub fn list(&self) -> Vec<Diag> {
-        let mut all: Vec<_> =
-            self.by_row.values().flat_map(|diags| diags.iter().cloned()).collect();
-        all.sort();
-        all.dedup();
-        all
+    pub fn all(&self) -> &DiagSet {
+        &self.all
     }
 
     /// Replaces what a row said.
     pub(super) fn set(&mut self, row: Row, diags: Vec<Diag>) {
-        let old = self.by_row.get(&row).map_or(&[][..], |old| old);
-        if old == diags {
+        let old = self.by_row.get(&row).cloned().unwrap_or_default();
+        if old.iter().map(Arc::as_ref).eq(&diags) {
             return;
         }
-        let appeared = diags.iter().filter(|diag| !old.contains(diag)).cloned();
-        self.news.get_or_insert_default().extend(appeared);
-        if diags.is_empty() {
+        let new: Arc<[_]> = diags.into_iter().map(Arc::new).collect();
+        new.iter().for_each(|diag| self.all.add(diag));
+        old.iter().for_each(|diag| self.all.remove(diag));
+        self.news.extend(new.iter().filter(|diag| !old.contains(diag)).cloned());
+        if new.is_empty() {
             self.by_row.remove(&row);
         } else {
-            self.by_row.insert(row, diags.into());
+            self.by_row.insert(row, new);
         }
     }
 
-    /// What appeared since this was last asked; `None` if nothing changed.
-    pub(super) fn take_news(&mut self) -> Option<Vec<Diag>> {
-        self.news.take()
+    /// What appeared since this was last asked.
+    pub(super) fn take_news(&mut self) -> Vec<Arc<Diag>> {
+        std::mem::take(&mut self.news)
     }
 }

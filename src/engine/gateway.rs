@@ -187,9 +187,14 @@ impl GatewayState {
             stages.work.attachments += 1;
             let next = stages.store.ingress(name).and_then(|object| {
                 let row = stages.ingresses.get(name)?;
-                attaches(&self.gateway, object, stages.classes)
-                    .then(|| (object.created, row.hosts()))
+                attaches(&self.gateway, object, stages.classes).then(|| {
+                    stages.attachments.attach(name, &object.uid, &self.gateway.id);
+                    (object.created, row.hosts())
+                })
             });
+            if next.is_none() {
+                stages.attachments.detach(name, &self.gateway.id);
+            }
             let old = match &next {
                 Some(next) => self.attached.insert(name.clone(), next.clone()),
                 None => self.attached.remove(name),
@@ -222,6 +227,9 @@ impl GatewayState {
 
     /// The gateway is deleted: its findings go, and its Services are no longer used for it.
     pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
+        for ingress in self.attached.keys() {
+            stages.attachments.detach(ingress, &self.gateway.id);
+        }
         let gateway = &self.gateway.id.name;
         for host in self.hosts.keys() {
             stages.findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());

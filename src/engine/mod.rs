@@ -32,7 +32,7 @@ use crate::{
         gateway::{Dirty, GatewayState},
         shards::ShardTable,
     },
-    gateway::Classes,
+    gateway::{Attachments, Classes, Declared},
     ingress::IngressRow,
     key::{GatewayId, MemberId, ObjectName},
     member::Rules,
@@ -58,8 +58,10 @@ pub struct Commit {
     pub views: Vec<(GatewayId, Arc<GatewayView>)>,
     /// Gateways that were deleted.
     pub withdrawn: Vec<GatewayId>,
-    /// `Some` if [`Engine::findings`] differs: those that were not there before.
-    pub news: Option<Vec<Diag>>,
+    /// Findings that were not there before.
+    pub news: Vec<Arc<Diag>>,
+    /// Whether [`Engine::declared`] may differ.
+    pub has_declared: bool,
 }
 
 /// The ground state and everything derived from it.
@@ -71,6 +73,7 @@ pub struct Engine {
     ingresses: BTreeMap<ObjectName, Arc<IngressRow>>,
     shards: ShardTable,
     gateways: BTreeMap<ObjectName, GatewayState>,
+    attachments: Attachments,
     findings: Findings,
     work: Work,
 }
@@ -82,6 +85,7 @@ struct Stages<'a> {
     classes: &'a Classes,
     ingresses: &'a BTreeMap<ObjectName, Arc<IngressRow>>,
     shards: &'a mut ShardTable,
+    attachments: &'a mut Attachments,
     findings: &'a mut Findings,
     work: &'a mut Work,
 }
@@ -114,6 +118,7 @@ impl Engine {
             ingresses: BTreeMap::new(),
             shards: ShardTable::default(),
             gateways: BTreeMap::new(),
+            attachments: Attachments::default(),
             findings: Findings::default(),
             work: Work::default(),
         }
@@ -144,6 +149,18 @@ impl Engine {
         self.gateways.values().map(|state| (state.id().clone(), state.members().clone())).collect()
     }
 
+    /// Every gateway object, also one that is invalid. Linear in gateways.
+    pub fn declared(&self) -> BTreeMap<GatewayId, Declared> {
+        let defaults = &self.settings.defaults;
+        let objects = self.store.gateways();
+        objects.map(|object| Declared::new(object, defaults, &self.classes)).collect()
+    }
+
+    /// Which Ingresses are served by which gateways.
+    pub fn attachments(&self) -> &Attachments {
+        &self.attachments
+    }
+
     /// Applies a batch of changes as one step.
     pub fn tick(&mut self, changes: impl IntoIterator<Item = Change>) -> Commit {
         let mut touched = BTreeSet::new();
@@ -171,6 +188,7 @@ impl Engine {
         self.update_views(dirty, &mut commit);
         self.forget_secrets(&inputs);
         commit.news = self.findings.take_news();
+        commit.has_declared = inputs.has_class || !inputs.gateways.is_empty();
         commit
     }
 
@@ -257,6 +275,7 @@ impl Engine {
                 None => {
                     self.findings.set(row, Vec::new());
                     self.ingresses.remove(name);
+                    self.attachments.forget(name);
                 }
             }
             for dirty in dirty.values_mut() {
@@ -301,6 +320,7 @@ impl Engine {
             classes: &self.classes,
             ingresses: &self.ingresses,
             shards: &mut self.shards,
+            attachments: &mut self.attachments,
             findings: &mut self.findings,
             work: &mut self.work,
         };

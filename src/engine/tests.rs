@@ -80,6 +80,43 @@ fn deleted_gateway_is_withdrawn_and_comes_back_equal() {
     assert_eq!(fleet.fingerprint(), before);
 }
 
+#[test]
+fn attachments_follow_class_gateway_and_object() {
+    let mut fleet = Fleet::of_size(2);
+    let mut step = |changes: Vec<Change>, expect: &str| {
+        let before = fleet.engine.attachments().clone();
+        fleet.engine.tick(changes);
+        fleet.engine.audit().unwrap();
+        let changed = fleet.engine.attachments().changes(&before).map(|name| {
+            let row = fleet.engine.attachments().get(name);
+            let gateways = row.map(|row| row.gateways.iter().map(|id| id.name.to_string()));
+            let gateways = gateways.map(|own| own.collect::<Vec<_>>().join("+"));
+            format!("{}={}", name.name, gateways.as_deref().unwrap_or("gone"))
+        });
+        assert_eq!(changed.collect::<Vec<_>>().join(" "), expect);
+    };
+    step(vec![slice("c1", "svc-1", 7)], "");
+    step(vec![fixture::gateway("other", "", "c1")], "web-0=main+other web-1=main+other");
+    step(vec![fixture::class("mse", Some("other"))], "web-0=other web-1=other");
+    step(vec![fixture::delete_ingress("web-1")], "web-1=gone");
+    step(vec![fixture::delete_gateway("other")], "web-0=");
+    step(vec![fixture::class("mse", None)], "web-0=main");
+}
+
+#[test]
+fn an_invalid_gateway_is_declared_with_its_problem() {
+    let mut fleet = Fleet::of_size(1);
+    let commit = fleet.engine.tick(vec![slice("c1", "svc-0", 7)]);
+    assert!(!commit.has_declared);
+    // Both listeners on one port.
+    let commit = fleet.engine.tick(vec![fixture::gateway_with("main", "mse", "c2, c1", 443)]);
+    assert!(commit.has_declared);
+    let declared = &fleet.engine.declared()[&GatewayId::mse("main")];
+    assert_eq!(declared.problem.as_deref(), Some("both listeners would use port 443"));
+    let members: Vec<_> = declared.members.iter().map(ToString::to_string).collect();
+    assert_eq!((members.join(" "), declared.listens), ("c2 c1".into(), false));
+}
+
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {

@@ -42,6 +42,11 @@ impl Classes {
         let default = if defaults.len() == 1 { defaults.pop() } else { None };
         Classes { bound, default }
     }
+
+    /// Whether some class is bound to the gateway.
+    pub fn is_bound_to(&self, gateway: &str) -> bool {
+        self.bound.values().any(|owner| **owner == *gateway)
+    }
 }
 
 /// Whether the gateway serves the Ingress.

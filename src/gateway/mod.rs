@@ -4,8 +4,14 @@
 //! not know resources, xDS, tokio or the kube client. Cost: linear in one gateway object;
 //! whether an Ingress attaches is one look-up among the IngressClasses.
 
+mod address;
 mod attach;
+mod attachments;
+mod declared;
 mod parse;
 
+pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
-pub use parse::{parse, unregistered};
+pub use attachments::{Attachment, Attachments};
+pub use declared::Declared;
+pub use parse::{parse, publish_addresses, remote_clusters, unregistered};

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
-    key::{GatewayId, MemberId, ObjectKind, ObjectRef},
+    gateway::Address,
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
     model::{ClassRule, Gateway, MemberOrder},
     settings::GatewayDefaults,
     store,
@@ -20,6 +21,10 @@ const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
 const HTTP_PORT: &str = "convoy.dev/http-port";
 /// Port of the TLS listener.
 const HTTPS_PORT: &str = "convoy.dev/https-port";
+/// Where clients reach the gateway: addresses or names, with commas between.
+const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
+
+type Annotations = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Instance sizes that the vendor knows.
 const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
@@ -31,6 +36,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let root = Field::of(&ObjectRef::fleet(ObjectKind::MseIngressConfig, object.name.clone()));
     let mut diags = Vec::new();
     let members = members(&object.annotations, &root, &mut diags);
+    addresses(&object.annotations, &root, &mut diags);
     let mut port = |key, default| port(&object.annotations, key, default, &root, &mut diags);
     let (http_port, https_port) =
         (port(HTTP_PORT, defaults.http_port), port(HTTPS_PORT, defaults.https_port));
@@ -66,12 +72,43 @@ pub fn unregistered(gateway: &Gateway, is_registered: &dyn Fn(&MemberId) -> bool
     missing.map(finding).collect()
 }
 
+/// The members that the annotations name, in order.
+pub fn remote_clusters(annotations: &Annotations) -> MemberOrder {
+    members(annotations, &nowhere(), &mut Vec::new())
+}
+
+/// Where clients reach the gateway, if its annotations say so.
+pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
+    addresses(annotations, &nowhere(), &mut Vec::new())
+}
+
+/// For callers that leave the findings to [`parse`].
+fn nowhere() -> Field {
+    let name = ObjectName::cluster_scoped("");
+    Field::of(&ObjectRef::fleet(ObjectKind::MseIngressConfig, name))
+}
+
+/// `192.0.2.7, lb.example.com`: trimmed, without empties, ordered.
+fn addresses(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Vec<Address> {
+    let text = annotations.get(PUBLISH_ADDRESS).map_or("", |text| text);
+    let mut addresses = Vec::new();
+    for text in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(problem) => diags.push(Diag::error(
+                &root.annotation(PUBLISH_ADDRESS),
+                Reason::InvalidAnnotation,
+                format!("{text:?} is {problem}"),
+            )),
+        }
+    }
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
 /// `id1, id2`: trimmed, without empties and duplicates, in order.
-fn members(
-    annotations: &BTreeMap<Arc<str>, Arc<str>>,
-    root: &Field,
-    diags: &mut Vec<Diag>,
-) -> MemberOrder {
+fn members(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> MemberOrder {
     let text = annotations.get(REMOTE_CLUSTERS).map_or("", |text| text);
     let mut members: Vec<MemberId> = Vec::new();
     for id in text.split(',').map(str::trim).filter(|id| !id.is_empty()) {
@@ -89,7 +126,7 @@ fn members(
 }
 
 fn port(
-    annotations: &BTreeMap<Arc<str>, Arc<str>>,
+    annotations: &Annotations,
     key: &str,
     default: u16,
     root: &Field,

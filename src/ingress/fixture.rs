@@ -57,6 +57,7 @@ pub(super) fn ingresses(script: &str) -> Vec<Ingress> {
 pub(super) fn empty(name: ObjectName, created: i64) -> Ingress {
     Ingress {
         name,
+        uid: "".into(),
         created,
         annotations: Default::default(),
         class: None,

@@ -86,7 +86,16 @@ fn ingress() -> impl Strategy<Value = Ingress> {
         |((namespace, idx), created, annotations, spec)| {
             let (rules, default_backend, tls) = spec;
             let name = ObjectName::new(namespace, &format!("i{idx}"));
-            Ingress { name, created, annotations, class: None, default_backend, rules, tls }
+            Ingress {
+                name,
+                uid: "".into(),
+                created,
+                annotations,
+                class: None,
+                default_backend,
+                rules,
+                tls,
+            }
         },
     )
 }
@@ -192,6 +201,7 @@ proptest! {
             let keys = ["canary", "canary-by-header", "canary-weight", "subset-labels", &key];
             let ingress = Ingress {
                 name: ObjectName::new(&text, &text),
+                uid: "".into(),
                 created: i64::MIN,
                 annotations: keys.iter().map(|key| {
                     (format!("{}{key}", PREFIXES[3]).into(), text.as_str().into())

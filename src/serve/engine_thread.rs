@@ -15,12 +15,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    admin::{EngineCounters, MemberReport, Report},
+    admin::{EngineCounters, MemberReport, Report, Trouble},
     diag::{Diag, Severity},
     engine::{Commit, Engine},
     key::{MemberId, Scope},
     snapshot::Publisher,
-    store::{Change, Member, Store},
+    store::{Change, Health, Member, Store},
 };
 
 /// Batches that may wait. A source that is faster than the engine waits for it; nothing is lost.
@@ -70,9 +70,9 @@ impl EngineThread {
             self.publisher.publish(&id, view);
         }
         reports.send_modify(|report| {
-            if let Some(news) = commit.news {
-                news.iter().for_each(log);
-                report.diags = Arc::new(self.engine.findings().list());
+            commit.news.iter().for_each(|diag| log(diag));
+            if commit.has_declared {
+                report.declared = Arc::new(self.engine.declared());
             }
             self.update(report);
         });
@@ -85,6 +85,8 @@ impl EngineThread {
         let gateways = self.engine.members().into_iter();
         report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
         report.members = Arc::new(members(store));
+        report.diags = self.engine.findings().all().clone();
+        report.attachments = self.engine.attachments().clone();
         let work = self.engine.work();
         report.engine = EngineCounters {
             ticks: work.ticks,
@@ -116,6 +118,14 @@ fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
         synced: member.is_synced(),
         services: member.service_count() as u64,
         endpoints: member.ready_endpoint_count() as u64,
+        trouble: trouble(member.health()),
     };
     registered.map(|(id, member)| (id.clone(), report(member))).collect()
+}
+
+fn trouble(health: &Health) -> Option<Trouble> {
+    match health {
+        Health::Connecting | Health::Syncing | Health::Live => None,
+        Health::Stale { reason, message } => Some(Trouble { reason, message: message.clone() }),
+    }
 }

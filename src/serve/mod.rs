@@ -93,6 +93,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         report: report.clone(),
         envoys: envoys.clone(),
         tick_seconds,
+        status: Arc::default(),
     };
     let shutdown = raised(stopped.clone());
     let tasks = vec![
@@ -114,8 +115,8 @@ async fn raised(mut flag: watch::Receiver<bool>) {
 
 impl Handle {
     /// What is wrong at the moment.
-    pub fn diagnostics(&self) -> Arc<Vec<Diag>> {
-        self.report.borrow().diags.clone()
+    pub fn diagnostics(&self) -> Vec<Diag> {
+        self.report.borrow().diags.iter().cloned().collect()
     }
 
     /// What the engine knows and has done so far.
@@ -167,5 +168,8 @@ pub fn translate(dir: &Path, defaults: &GatewayDefaults) -> Result<Translated> {
     let settings = Settings { mechanisms: Mechanisms::ALL, defaults: defaults.clone() };
     let mut engine = Engine::new(settings);
     engine.tick(changes);
-    Ok(Translated { views: engine.views(), diags: engine.findings().list() })
+    Ok(Translated {
+        views: engine.views(),
+        diags: engine.findings().all().iter().cloned().collect(),
+    })
 }

@@ -61,6 +61,10 @@ impl Object {
 pub struct Gateway {
     /// Cluster-scoped.
     pub name: ObjectName,
+    /// `metadata.uid`; empty where a manifest has none. An object made again has another.
+    pub uid: Arc<str>,
+    /// `metadata.generation`; 0 where a manifest has none.
+    pub generation: i64,
     /// Only keys under `mse.alibabacloud.com/` and `convoy.dev/`.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// The spec as declared.
@@ -96,6 +100,8 @@ pub struct ClassParameters {
 pub struct Ingress {
     /// Namespace and name.
     pub name: ObjectName,
+    /// `metadata.uid`; empty where a manifest has none. An object made again has another.
+    pub uid: Arc<str>,
     /// `metadata.creationTimestamp` in seconds since 1970; 0 where a manifest has none.
     pub created: i64,
     /// Only keys under the prefixes of semantics.md 3.0, and `kubernetes.io/ingress.class`.

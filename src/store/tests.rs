@@ -58,6 +58,7 @@ fn secret(pair: Option<&str>, problem: Option<&str>) -> Object {
 fn ingress(own: &str, created: i64) -> Object {
     let ingress = Ingress {
         name: name(own),
+        uid: "".into(),
         created,
         annotations: Labels::new(),
         class: None,
@@ -72,7 +73,9 @@ fn gateway(own: &str, instance: &str) -> Object {
     let spec =
         MseIngressConfigSpec { name: Some(instance.to_owned()), ..MseIngressConfigSpec::default() };
     let name = ObjectName::cluster_scoped(own);
-    Object::Gateway(Gateway { name, annotations: Labels::new(), spec }.into())
+    Object::Gateway(
+        Gateway { name, uid: "".into(), generation: 0, annotations: Labels::new(), spec }.into(),
+    )
 }
 
 fn class(own: &str, controller: &str) -> Object {

@@ -103,6 +103,8 @@ pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) ->
             .unwrap();
     put(Object::Gateway(Arc::new(Gateway {
         name: ObjectName::cluster_scoped(name),
+        uid: "".into(),
+        generation: 0,
         annotations: BTreeMap::from([
             ("mse.alibabacloud.com/remote-clusters".into(), members.into()),
             ("convoy.dev/http-port".into(), port.to_string().into()),
@@ -154,6 +156,7 @@ pub(super) fn ingress_with(
     };
     put(Object::Ingress(Arc::new(Ingress {
         name: named(name),
+        uid: "".into(),
         created,
         annotations: annotations.collect(),
         class: Some("mse".into()),

@@ -16,6 +16,7 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
 fn ingress(annotation: Option<&str>, class: Option<&str>) -> Ingress {
     Ingress {
         name: ObjectName::new("a", "i"),
+        uid: "".into(),
         created: 0,
         annotations: annotation
             .map(|class| (CLASS_ANNOTATION.into(), class.into()))

@@ -7,6 +7,8 @@ use crate::{
 fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfigSpec) -> store::Gateway {
     store::Gateway {
         name: ObjectName::cluster_scoped("gw"),
+        uid: "".into(),
+        generation: 0,
         annotations: annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
         spec,
     }

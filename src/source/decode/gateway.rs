@@ -26,7 +26,13 @@ struct GatewayManifest {
 pub(super) fn gateway(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
     let GatewayManifest { metadata, spec } = typed(manifest)?;
     let annotations = findings.annotations(metadata.annotations, &ANNOTATIONS);
-    let gateway = Gateway { name, annotations, spec: spec.unwrap_or_default() };
+    let gateway = Gateway {
+        name,
+        uid: metadata.uid.unwrap_or_default().into(),
+        generation: metadata.generation.unwrap_or_default(),
+        annotations,
+        spec: spec.unwrap_or_default(),
+    };
     Ok(Some(Object::Gateway(gateway.into())))
 }
 

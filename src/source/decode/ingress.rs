@@ -30,6 +30,7 @@ pub(super) fn ingress(name: ObjectName, manifest: Value, findings: &mut Findings
     let rules = rules.map(|(idx, own)| rule(own, &format!("spec.rules[{idx}]"), findings));
     let ingress = Ingress {
         name,
+        uid: metadata.uid.unwrap_or_default().into(),
         created: metadata.creation_timestamp.map_or(0, |time| time.0.as_second()),
         class: spec.ingress_class_name.map(Arc::from),
         default_backend,

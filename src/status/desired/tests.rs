@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::admin::MemberReport;
+
+fn member(id: &str) -> MemberId {
+    MemberId::new(id).unwrap()
+}
+
+fn declared(members: &[&str]) -> Declared {
+    Declared {
+        uid: "u1".into(),
+        generation: 3,
+        problem: None,
+        members: members.iter().map(|id| member(id)).collect(),
+        listens: true,
+        addresses: Vec::new(),
+    }
+}
+
+fn live() -> MemberReport {
+    MemberReport { synced: true, services: 1, endpoints: 2, trouble: None }
+}
+
+fn failing(reason: &'static str, message: &str) -> MemberReport {
+    MemberReport { trouble: Some(Trouble { reason, message: message.into() }), ..live() }
+}
+
+/// A gateway `gw` and members that are all read.
+fn report(own: Declared, members: &[(&str, MemberReport)]) -> Report {
+    Report {
+        published: true,
+        declared: Arc::new(BTreeMap::from([(GatewayId::mse("gw"), own)])),
+        members: Arc::new(members.iter().map(|(id, row)| (member(id), row.clone())).collect()),
+        ..Report::default()
+    }
+}
+
+struct Case {
+    report: Report,
+    acknowledged: bool,
+    overdue: bool,
+    listening: bool,
+    addresses: Vec<Address>,
+}
+
+impl Case {
+    fn of(report: Report) -> Case {
+        Case { report, acknowledged: true, overdue: false, listening: false, addresses: Vec::new() }
+    }
+
+    fn status(&self) -> GatewayStatus {
+        let only = |is: bool| is.then(|| GatewayId::mse("gw")).into_iter().collect();
+        let facts = Facts {
+            report: &self.report,
+            acknowledged: &only(self.acknowledged),
+            overdue: &only(self.overdue),
+            listening: &only(self.listening),
+            addresses: &self.addresses,
+        };
+        GatewayStatus::clone(&gateways(&facts)[&GatewayId::mse("gw")])
+    }
+}
+
+#[test]
+fn row_001_phases_follow_envoys_and_caches() {
+    let check = |edit: &dyn Fn(&mut Case), phase: Phase, message: &str| {
+        let live = [("c1", live()), ("c2", live())];
+        let mut case = Case::of(report(declared(&["c1", "c2"]), &live));
+        edit(&mut case);
+        let status = case.status();
+        assert_eq!((status.phase, &*status.message), (phase, message));
+    };
+    let edit_own = |case: &mut Case, edit: fn(&mut Declared)| {
+        Arc::make_mut(&mut case.report.declared).values_mut().for_each(edit);
+    };
+    let nobody = "no Envoy of this gateway has acknowledged its configuration yet";
+    let deaf = "spec.ingress.local.ingressClass is unset and no IngressClass is bound";
+    check(&|_| {}, Phase::Listening, "");
+    check(&|case| case.acknowledged = false, Phase::Pending, nobody);
+    let overdue = |case: &mut Case| (case.acknowledged, case.overdue) = (false, true);
+    check(&overdue, Phase::Failed, nobody);
+    // Row 6: nothing to listen to.
+    check(&|case| edit_own(case, |own| own.listens = false), Phase::Running, deaf);
+    let fleet = |case: &mut Case| case.report.unsynced = vec![Scope::Fleet];
+    check(&fleet, Phase::Running, "waiting for fleet to be read");
+    let mine = |case: &mut Case| case.report.unsynced = vec![Scope::Member(member("c2"))];
+    check(&mine, Phase::Running, "waiting for member c2 to be read");
+    let again = |case: &mut Case| {
+        case.listening = true;
+        case.report.unsynced = vec![Scope::Member(member("c2"))];
+    };
+    check(&again, Phase::Listening, "");
+    let other = |case: &mut Case| case.report.unsynced = vec![Scope::Member(member("c9"))];
+    check(&other, Phase::Listening, "");
+    let given_up = |case: &mut Case| {
+        case.report.unsynced = vec![Scope::Member(member("c2"))];
+        let row = failing("SyncTimeout", "30 s");
+        Arc::make_mut(&mut case.report.members).insert(member("c2"), row);
+    };
+    check(&given_up, Phase::Listening, "");
+    // Row 14: invalid, whatever else is true.
+    let invalid = |case: &mut Case| {
+        edit_own(case, |own| own.problem = Some("spec.name: the name is empty".into()));
+    };
+    check(&invalid, Phase::Failed, "spec.name: the name is empty");
+}
+
+#[track_caller]
+fn check_members(own: &[&str], members: &[(&str, MemberReport)], expect: &str) {
+    let status = Case::of(report(declared(own), members)).status();
+    assert_eq!(serde_json::to_string(&status.remote_clusters).unwrap(), expect);
+    // A member never fails the gateway (semantics.md 10, A2).
+    assert_eq!(status.phase, Phase::Listening);
+}
+
+#[test]
+fn row_002_healthy_members_have_nothing_but_their_id() {
+    let both = [("c1", live()), ("c2", live())];
+    check_members(&["c1", "c2"], &both, r#"[{"clusterId":"c1"},{"clusterId":"c2"}]"#);
+    check_members(&["c2", "c1"], &both, r#"[{"clusterId":"c2"},{"clusterId":"c1"}]"#);
+    check_members(&[], &both, "[]");
+}
+
+#[test]
+fn row_003_a_failing_member_says_why() {
+    check_members(
+        &["c1", "cX"],
+        &[("c1", live())],
+        concat!(
+            r#"[{"clusterId":"c1"},{"clusterId":"cX","status":"Failed","#,
+            r#""message":"ClusterNotFound: no cluster `cX` is registered"}]"#
+        ),
+    );
+    check_members(
+        &["c1", "c2"],
+        &[("c1", failing("Unreachable", "connect to 192.0.2.1:6443: refused")), ("c2", live())],
+        concat!(
+            r#"[{"clusterId":"c1","status":"Failed","#,
+            r#""message":"Unreachable: connect to 192.0.2.1:6443: refused"},{"clusterId":"c2"}]"#
+        ),
+    );
+}
+
+#[test]
+fn conditions_say_the_same_in_the_words_of_kubernetes() {
+    let check = |case: Case, expect: &str| {
+        let conditions = case.status().conditions;
+        let words = conditions.iter().map(|own| {
+            assert_eq!(own.observed_generation, 3);
+            format!("{}={}/{}", own.r#type, own.status, own.reason)
+        });
+        assert_eq!(words.collect::<Vec<_>>().join(" "), expect);
+    };
+    check(
+        Case::of(report(declared(&["c1"]), &[("c1", live())])),
+        "Accepted=True/Accepted Programmed=True/Programmed Synced=True/Synced Degraded=False/AllMembersRead",
+    );
+    let own = Declared { problem: Some("bad".into()), ..declared(&["c1"]) };
+    let troubled = report(own, &[("c1", failing("Unauthorized", "401"))]);
+    let troubled = Report { unsynced: vec![Scope::Fleet], ..troubled };
+    check(
+        Case { acknowledged: false, ..Case::of(troubled) },
+        "Accepted=False/Invalid Programmed=False/Pending Synced=False/Syncing Degraded=True/Unauthorized",
+    );
+}
+
+#[test]
+fn row_012_addresses_come_from_the_annotation_or_the_flags() {
+    let address = |text: &str| text.parse::<Address>().unwrap();
+    let check = |acknowledged: bool, annotation: &[&str], flags: &[&str], expect: &str| {
+        let addresses = annotation.iter().map(|text| address(text)).collect();
+        let case = Case {
+            acknowledged,
+            addresses: flags.iter().map(|text| address(text)).collect(),
+            ..Case::of(report(Declared { addresses, ..declared(&[]) }, &[]))
+        };
+        let status = case.status();
+        assert_eq!(serde_json::to_string(&status.load_balancer).unwrap(), expect);
+        let statuses = BTreeMap::from([(GatewayId::mse("gw"), Arc::new(status))]);
+        let attachment = |gateway: &str| Attachment {
+            uid: "i1".into(),
+            gateways: BTreeSet::from([GatewayId::mse(gateway)]),
+        };
+        let ingress = load_balancer(&attachment("gw"), &statuses);
+        assert_eq!(serde_json::to_string(&ingress).unwrap(), expect);
+        assert_eq!(load_balancer(&attachment("other"), &statuses), LoadBalancer::default());
+    };
+    check(true, &[], &["192.0.2.7"], r#"{"ingress":[{"ip":"192.0.2.7"}]}"#);
+    check(
+        true,
+        &["lb.example.com"],
+        &["192.0.2.7"],
+        r#"{"ingress":[{"hostname":"lb.example.com"}]}"#,
+    );
+    check(true, &[], &[], "{}");
+    // Not before somebody answers there.
+    check(false, &["lb.example.com"], &["192.0.2.7"], "{}");
+}
+
+#[test]
+fn a_status_is_read_back_as_it_was_written() {
+    let troubled = [("c1", failing("Unreachable", "refused"))];
+    let status = Case::of(report(declared(&["c1", "c2"]), &troubled)).status();
+    let written = serde_json::to_value(&status).unwrap();
+    assert_eq!(serde_json::from_value::<GatewayStatus>(written).unwrap(), status);
+}
+
+#[test]
+fn messages_are_cut_between_characters() {
+    let text = cut("ä".repeat(MAX_MESSAGE));
+    assert_eq!(text.len(), MAX_MESSAGE);
+    assert_eq!(cut("short".into()), "short");
+}
