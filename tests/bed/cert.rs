@@ -37,6 +37,7 @@ impl Authority {
     }
 
     /// The root, as a kubeconfig carries it.
+    #[allow(dead_code, reason = "the Envoy tests have no kubeconfig")]
     pub(crate) fn pem(&self) -> String {
         self.root.pem()
     }

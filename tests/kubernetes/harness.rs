@@ -7,10 +7,12 @@
 use std::{
     env, fs,
     io::{BufRead, BufReader, Lines, Write},
+    os::unix::process::CommandExt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     process::{Child, ChildStdin, ChildStdout, ExitCode, Stdio},
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -35,6 +37,9 @@ const HOLD: &str = "hold";
 
 /// Far above the slowest step, so that only a hang is cut.
 const LONGEST_STEP: Duration = Duration::from_secs(240);
+
+/// A world ends in a fraction of a second.
+const TIDY: Duration = Duration::from_secs(10);
 
 /// Marks the lines of a step's output that are worth reading when it passes.
 const FIGURE: &str = "figure: ";
@@ -126,7 +131,8 @@ fn schedule(scenarios: &[Scenario]) -> ExitCode {
 struct Stage {
     scenario: &'static str,
     process: Child,
-    requests: ChildStdin,
+    /// When it is closed, the process tidies up and ends.
+    requests: Option<ChildStdin>,
     answers: Lines<BufReader<ChildStdout>>,
     errors: NamedTempFile,
     played: usize,
@@ -164,14 +170,15 @@ impl Stage {
             .stderr(errors.reopen().unwrap())
             .spawn()
             .unwrap_or_else(|e| panic!("unshare: {e}; the tests need util-linux"));
-        let requests = process.stdin.take().unwrap();
+        let requests = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().unwrap()).lines();
         Stage { scenario, process, requests, answers, errors, played: 0, failed: None }
     }
 
     fn play(&mut self, step: &str) -> Result<(), String> {
         let start = Instant::now();
-        let asked = writeln!(self.requests, "{step}");
+        let requests = self.requests.as_mut().expect("invariant: it is closed at the end");
+        let asked = writeln!(requests, "{step}");
         let mut said = String::new();
         while asked.is_ok() {
             match self.answers.next() {
@@ -196,7 +203,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // `unshare` takes its namespaces with it. It may have ended by itself.
+        self.requests = None;
+        let start = Instant::now();
+        while start.elapsed() < TIDY && matches!(self.process.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        // `unshare` takes its namespaces with it, whatever hangs in them.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -235,16 +247,26 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
     }
 }
 
-/// A world of a person's own, in namespaces of its own.
+/// A world of a person's own, in namespaces of its own, until Ctrl-C.
 fn hold_in_namespaces() -> ExitCode {
+    let user = if nix::unistd::geteuid().is_root() { hold::AS_ROOT } else { hold::AS_USER };
+    let mut isolated = netns::isolated();
+    // In a process group of its own, Ctrl-C does not end it before it has tidied up.
+    isolated.env(hold::ENTERED, user).stdin(Stdio::piped()).process_group(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let status = runtime.block_on(async {
-        // Ctrl-C goes to the whole process group. Were this process to end by it, the kernel would
-        // kill the world before it has tidied up.
-        let _interrupts = signal(SignalKind::interrupt()).unwrap();
-        let user = if nix::unistd::geteuid().is_root() { hold::AS_ROOT } else { hold::AS_USER };
-        let mut world = tokio::process::Command::from(netns::isolated());
-        world.env(hold::ENTERED, user).status().await
+        let mut interrupts = signal(SignalKind::interrupt())?;
+        // The end of the terminal, or of the program that was interrupted with this one.
+        let mut hangups = signal(SignalKind::hangup())?;
+        let mut world = tokio::process::Command::from(isolated).spawn()?;
+        let requests = world.stdin.take();
+        tokio::select! {
+            status = world.wait() => return status,
+            _ = interrupts.recv() => {}
+            _ = hangups.recv() => {}
+        }
+        drop(requests);
+        world.wait().await
     });
     match status {
         Ok(status) if status.success() => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 //! A world for a person: `make bed`.
 
 use std::{
-    env, fs,
+    env, fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -28,7 +28,8 @@ pub(crate) fn show(runtime: &Runtime) {
     println!("\nFor example, from another terminal:\n");
     println!("  KUBECONFIG={} {enter} {kubectl} get namespaces", config.display());
     println!("\nCtrl-C ends it.");
-    runtime.block_on(tokio::signal::ctrl_c()).unwrap();
+    // Nothing comes in; at the end of it the world ends.
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
 }
 
 /// A program that runs another one where the clusters are.

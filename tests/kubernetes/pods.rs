@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::{
     bed::{
         client::{Client, get},
@@ -32,20 +34,26 @@ scenario! { "bed", &["c1", "c2"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until so many addresses of a Service are ready, and returns them.
-async fn ready_addresses(cluster: &Cluster, service: &str, n: usize) -> Vec<Ipv4Addr> {
-    let words = format!(
-        "get endpointslices -n {NAMESPACE} -l kubernetes.io/service-name={service} \
-         -ojsonpath={{.items[*].endpoints[?(@.conditions.ready==true)].addresses[0]}}"
-    );
+pub(crate) async fn ready_addresses(cluster: &Cluster, service: &str, n: usize) -> Vec<Ipv4Addr> {
+    let words =
+        format!("get endpointslices -n {NAMESPACE} -l kubernetes.io/service-name={service} -ojson");
     eventually(PATIENCE, "the EndpointSlice has the ready addresses", || async {
-        let text = cluster.try_kubectl(&words, "")?;
-        let addresses: Vec<_> = text.split_whitespace().map(|it| it.parse().unwrap()).collect();
-        if addresses.len() == n { Ok(addresses) } else { Err(text) }
+        let slices: Value = serde_json::from_str(&cluster.try_kubectl(&words, "")?).unwrap();
+        let endpoints = array(&slices["items"]).flat_map(|slice| array(&slice["endpoints"]));
+        let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+        let address = |it: &Value| it["addresses"][0].as_str().unwrap().parse().unwrap();
+        let addresses: Vec<_> = ready.map(address).collect();
+        if addresses.len() == n { Ok(addresses) } else { Err(slices.to_string()) }
     })
     .await
 }
 
-async fn answer(address: Ipv4Addr) -> Result<String, String> {
+/// The elements; none of what is absent.
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+pub(crate) async fn answer(address: Ipv4Addr) -> Result<String, String> {
     let request = get("/").patience(Duration::from_millis(500));
     Ok(Client::plain((address, 8080).into()).send(&request).await?.echo()?.env)
 }
@@ -127,7 +135,7 @@ async fn bed_refuses_an_unknown_image(world: &mut World) {
 }
 
 async fn bed_survives_an_outage_of_the_api(world: &mut World) {
-    let member = world.member("c1");
+    let member = world.member_mut("c1");
     let scale = |n| format!("scale deployment web-demo --replicas={n} -n {NAMESPACE}");
     member.cluster.api.pause();
     let quickly = format!("{} --request-timeout=300ms", scale(1));
@@ -164,7 +172,7 @@ async fn bed_lets_others_in(world: &mut World) {
 
 async fn bed_writes_an_audit_log(world: &mut World) {
     let log = world.member("c2").cluster.audit_log();
-    let is_ours = |entry: &&serde_json::Value| {
+    let is_ours = |entry: &&Value| {
         entry["user"]["username"] == "bed"
             && entry["verb"] == "create"
             && entry["objectRef"]["resource"] == "namespaces"

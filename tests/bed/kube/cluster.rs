@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     fn kubeconfig_of(&self, address: Ipv4Addr, token: &str) -> String {
-        let server = format!("https://{address}:{}", port(self.number));
+        let server = url(address, self.number);
         let authority = base64(&self.authority);
         let config = json!({
             "apiVersion": "v1",
@@ -169,6 +169,10 @@ pub(crate) fn public_address(number: u8) -> Ipv4Addr {
 /// Where the bed reaches it.
 fn own_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, number, 0, 2)
+}
+
+fn url(address: Ipv4Addr, number: u8) -> String {
+    format!("https://{address}:{}", port(number))
 }
 
 /// Of a cluster's API server; one for each, because a server listens on all addresses.

@@ -69,7 +69,11 @@ impl World {
         World { fleet, members: starting.join_all().await.into_iter().collect(), dir }
     }
 
-    pub(crate) fn member(&mut self, name: &str) -> &mut Member {
+    pub(crate) fn member(&self, name: &str) -> &Member {
+        self.members.get(name).unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    pub(crate) fn member_mut(&mut self, name: &str) -> &mut Member {
         self.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"))
     }
 

@@ -263,14 +263,16 @@ pub(crate) async fn delete(client: Client, pod: Pod) {
     persist(|| pods.delete(&name, &at_once)).await;
 }
 
-/// Asks again while the API does not answer; an answer that it cannot be done ends it.
+/// Asks again while the API does not answer or is too busy; a refusal ends it: the pod is gone, or
+/// another has its name.
 async fn persist<T, F>(mut request: impl FnMut() -> F)
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
     loop {
         match request().await {
-            Ok(_) | Err(kube::Error::Api(_)) => return,
+            Ok(_) => return,
+            Err(kube::Error::Api(refusal)) if refusal.code < 429 => return,
             Err(_) => time::sleep(PAUSE).await,
         }
     }

@@ -1,4 +1,4 @@
-//! Where the programs of a cluster are: `KUBEBUILDER_ASSETS`, then `PATH`, then what
+//! Where the programs of a cluster are: `KUBEBUILDER_ASSETS`, then (but for kubectl) `PATH`, then what
 //! `tests/bed/programs.sh` made.
 
 use std::{
@@ -19,21 +19,25 @@ impl Programs {
     /// # Errors
     /// Which program is nowhere, and what mends it.
     pub(crate) fn find() -> Result<Programs, String> {
+        let brought = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+        let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bed");
+        let pinned: Vec<PathBuf> = brought.iter().cloned().chain([made.clone()]).collect();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let any: Vec<PathBuf> =
+            brought.into_iter().chain(env::split_paths(&path)).chain([made]).collect();
         Ok(Programs {
-            etcd: find("etcd")?,
-            api_server: find("kube-apiserver")?,
-            controller_manager: find("kube-controller-manager")?,
-            kubectl: find("kubectl")?,
+            etcd: find("etcd", &any)?,
+            api_server: find("kube-apiserver", &any)?,
+            controller_manager: find("kube-controller-manager", &any)?,
+            // The one on PATH is as old as the clusters that its user works with.
+            kubectl: find("kubectl", &pinned)?,
         })
     }
 }
 
-fn find(name: &str) -> Result<PathBuf, String> {
-    let brought = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bed");
-    let mut places = brought.into_iter().chain(env::split_paths(&path)).chain([made]);
-    places
-        .find_map(|dir| Some(dir.join(name)).filter(|file| file.is_file()))
-        .ok_or_else(|| format!("there is no {name}: `make bed-programs` builds it with Go"))
+fn find(name: &str, places: &[PathBuf]) -> Result<PathBuf, String> {
+    let mut files = places.iter().map(|dir| dir.join(name));
+    files
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("there is no {name}: `make bed-programs` gets it, with Go and pip"))
 }
