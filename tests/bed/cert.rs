@@ -36,6 +36,12 @@ impl Authority {
         Leaf { chain: leaf.pem(), key: key.serialize_pem(), der: leaf.der().to_vec() }
     }
 
+    /// The root, as a kubeconfig carries it.
+    #[allow(dead_code, reason = "the Envoy tests have no kubeconfig")]
+    pub(crate) fn pem(&self) -> String {
+        self.root.pem()
+    }
+
     /// What a client needs to trust this authority and nobody else.
     pub(crate) fn trust(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();

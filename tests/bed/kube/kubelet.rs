@@ -1,0 +1,283 @@
+//! The stand-in for a member's scheduler and kubelet: it binds each Pod to a node, runs it as a process
+//! on an address of its own, and reports status. It learns of Pods by watch.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::Ipv4Addr,
+    path::PathBuf,
+    pin::pin,
+    sync::{Arc, Mutex},
+};
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_stream::StreamExt;
+
+use super::{
+    cluster::Cluster,
+    pod::{Order, Place, Running},
+};
+
+/// Enough to tell a pod's node from another.
+const NODES: u8 = 2;
+
+/// Whom a test may give orders to.
+struct Handle {
+    namespace: String,
+    name: String,
+    labels: BTreeMap<String, String>,
+    address: Ipv4Addr,
+    orders: mpsc::Sender<(Order, oneshot::Sender<()>)>,
+}
+
+/// Pods that run, by UID.
+type Handles = Arc<Mutex<BTreeMap<String, Handle>>>;
+
+/// All machines of one member.
+pub(crate) struct Kubelet {
+    handles: Handles,
+    watch: JoinHandle<()>,
+    record: PathBuf,
+}
+
+impl Kubelet {
+    /// Makes the nodes and begins to run pods.
+    pub(crate) async fn start(cluster: &Cluster) -> Kubelet {
+        let client = cluster.client().await;
+        for n in 1..=NODES {
+            create_node(&client, cluster.number, n).await;
+        }
+        let handles = Handles::default();
+        let record = cluster.dir().join("deliveries");
+        let machine = Machine {
+            client,
+            cluster: cluster.name,
+            number: cluster.number,
+            handles: handles.clone(),
+            record: record.clone(),
+            last_address: 0,
+        };
+        Kubelet { handles, watch: tokio::spawn(machine.run()), record }
+    }
+
+    /// Gives an order to every pod with the label `app=APP`; returns when all have obeyed, with their
+    /// number.
+    pub(crate) async fn order(&self, app: &str, order: Order) -> usize {
+        let has_label = |handle: &&Handle| handle.labels.get("app").is_some_and(|it| it == app);
+        let to: Vec<_> = {
+            let handles = self.handles.lock().unwrap();
+            handles.values().filter(has_label).map(|handle| handle.orders.clone()).collect()
+        };
+        for orders in &to {
+            Self::give(orders, order).await;
+        }
+        to.len()
+    }
+
+    /// Gives an order to one pod.
+    pub(crate) async fn order_pod(&self, namespace: &str, name: &str, order: Order) {
+        let orders = {
+            let handles = self.handles.lock().unwrap();
+            let found = handles.values().find(|it| it.namespace == namespace && it.name == name);
+            found.unwrap_or_else(|| panic!("no pod {namespace}/{name} runs")).orders.clone()
+        };
+        Self::give(&orders, order).await;
+    }
+
+    async fn give(orders: &mpsc::Sender<(Order, oneshot::Sender<()>)>, order: Order) {
+        let (done, obeyed) = oneshot::channel();
+        // A pod that ended meanwhile obeys no more; the test asks for what it sees.
+        if orders.send((order, done)).await.is_ok() {
+            let _ = obeyed.await;
+        }
+    }
+
+    /// Pods that run: namespace, name, address.
+    pub(crate) fn pods(&self) -> Vec<(String, String, Ipv4Addr)> {
+        let handles = self.handles.lock().unwrap();
+        let pod = |it: &Handle| (it.namespace.clone(), it.name.clone(), it.address);
+        handles.values().map(pod).collect()
+    }
+
+    /// The ids of the requests that reached pods of this member, as often as they did.
+    pub(crate) fn deliveries(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.record).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+async fn create_node(client: &Client, cluster: u8, n: u8) {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let name = node_name(cluster, n);
+    let zone = format!("zone-{cluster}");
+    let labels = json!({
+        "kubernetes.io/hostname": name,
+        "topology.kubernetes.io/region": "region-1",
+        "topology.kubernetes.io/zone": zone,
+    });
+    let node = from(json!({"metadata": {"name": name, "labels": labels}}));
+    nodes.create(&PostParams::default(), &node).await.unwrap();
+    // Admission taints a new node until somebody says that it is ready.
+    let untainted = json!({"spec": {"taints": null}});
+    nodes.patch(&name, &PatchParams::default(), &Patch::Merge(untainted)).await.unwrap();
+    let room = json!({"cpu": "8", "memory": "16Gi", "pods": "250"});
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": node_address(cluster, n)}],
+        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        "capacity": room,
+        "allocatable": room,
+    }});
+    nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+}
+
+fn node_name(cluster: u8, n: u8) -> String {
+    format!("c{cluster}-node-{n}")
+}
+
+fn node_address(cluster: u8, n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, cluster, 2, n)
+}
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// What runs pods.
+struct Machine {
+    client: Client,
+    cluster: &'static str,
+    number: u8,
+    handles: Handles,
+    record: PathBuf,
+    last_address: u8,
+}
+
+impl Machine {
+    async fn run(mut self) {
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());
+        let mut listed = BTreeSet::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(pod)) => {
+                    listed.extend(pod.uid());
+                    self.see(&pod).await;
+                }
+                Ok(Event::InitDone) => self.keep_only(&listed).await,
+                Ok(Event::Apply(pod)) => self.see(&pod).await,
+                Ok(Event::Delete(pod)) => self.stop(&pod.uid().unwrap_or_default()).await,
+                // An API server that a test killed; the stream tries again.
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn see(&mut self, pod: &Pod) {
+        let uid = pod.uid().unwrap();
+        let runs = self.handles.lock().unwrap().contains_key(&uid);
+        let spec = pod.spec.as_ref().unwrap();
+        match (&pod.metadata.deletion_timestamp, &spec.node_name, runs) {
+            (Some(_), _, true) => self.stop(&uid).await,
+            // It was bound by an earlier watch, or never.
+            (Some(_), _, false) => {
+                tokio::spawn(super::pod::delete(self.client.clone(), pod.clone()));
+            }
+            (None, None, _) => {
+                tokio::spawn(bind(self.client.clone(), pod.clone(), self.number));
+            }
+            (None, Some(_), false) => self.start(uid, pod),
+            (None, Some(_), true) => {}
+        }
+    }
+
+    fn start(&mut self, uid: String, pod: &Pod) {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap();
+        let n = node.rsplit('-').next().unwrap().parse().unwrap();
+        let (orders, inbox) = mpsc::channel(8);
+        let place = Place {
+            cluster: self.cluster,
+            address: self.free_address(),
+            host: node_address(self.number, n),
+            record: self.record.clone(),
+        };
+        let handle = Handle {
+            namespace: pod.namespace().unwrap(),
+            name: pod.name_any(),
+            labels: pod.labels().clone(),
+            address: place.address,
+            orders,
+        };
+        self.handles.lock().unwrap().insert(uid.clone(), handle);
+        let running = Running::new(self.client.clone(), pod.clone(), place, inbox);
+        let handles = self.handles.clone();
+        tokio::spawn(async move {
+            running.run().await;
+            handles.lock().unwrap().remove(&uid);
+        });
+    }
+
+    async fn stop(&self, uid: &str) {
+        let orders = self.handles.lock().unwrap().get(uid).map(|handle| handle.orders.clone());
+        if let Some(orders) = orders {
+            // It may be ending already.
+            let _ = orders.send((Order::Stop, oneshot::channel().0)).await;
+        }
+    }
+
+    /// Stops pods that were deleted while nobody watched.
+    async fn keep_only(&self, listed: &BTreeSet<String>) {
+        let known: Vec<_> = self.handles.lock().unwrap().keys().cloned().collect();
+        for uid in known.iter().filter(|uid| !listed.contains(*uid)) {
+            self.stop(uid).await;
+        }
+    }
+
+    /// Not the one that a pod has just left: who still sends there must not meet another.
+    fn free_address(&mut self) -> Ipv4Addr {
+        let used: BTreeSet<_> = self.handles.lock().unwrap().values().map(|h| h.address).collect();
+        loop {
+            self.last_address = self.last_address % 254 + 1;
+            let address = Ipv4Addr::new(10, self.number, 1, self.last_address);
+            if !used.contains(&address) {
+                return address;
+            }
+        }
+    }
+}
+
+/// Binds a pod to the node that its UID chooses, as a scheduler would.
+async fn bind(client: Client, pod: Pod, cluster: u8) {
+    let pods: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap());
+    let spread = pod.uid().unwrap().bytes().fold(0, u8::wrapping_add);
+    let node = node_name(cluster, 1 + spread % NODES);
+    let binding = json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": pod.name_any(), "uid": pod.uid()},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    let name = pod.name_any();
+    // Bound or gone already: the watch tells what became of it.
+    let _: Result<Value, _> =
+        pods.create_subresource("binding", &name, &PostParams::default(), &binding).await;
+}

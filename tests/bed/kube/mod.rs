@@ -1,0 +1,94 @@
+//! Real clusters: for each an etcd, a kube-apiserver and a kube-controller-manager, and for members
+//! a stand-in for scheduler and kubelet that runs Pods as processes.
+//!
+//! Owns what a test may do to a cluster. Must not know Convoy, Envoy, or any row of the table. Cost of
+//! a fleet with two members: four seconds and 1.2 GB, so rows share one.
+//!
+//! | who | where |
+//! |---|---|
+//! | API server of member i, as others reach it | 10.i.0.1:6443+i |
+//! | the same server, as the bed reaches it: a cut of the first is none of the cluster | 10.i.0.2:6443+i |
+//! | pods of member i | 10.i.1.n |
+//! | nodes of member i | 10.i.2.n |
+//! | Services of member i | 10.i.240.0/20 |
+//!
+//! The fleet is number 100.
+
+pub(crate) mod cluster;
+pub(crate) mod daemon;
+pub(crate) mod kubectl;
+pub(crate) mod kubelet;
+pub(crate) mod pod;
+pub(crate) mod programs;
+
+use std::{collections::BTreeMap, path::Path};
+
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use self::{cluster::Cluster, kubelet::Kubelet, programs::Programs};
+use crate::bed::cert::Authority;
+
+/// Apart from every member's number, and from 0, where gateways are.
+const FLEET: u8 = 100;
+
+/// A fleet and its members.
+pub(crate) struct World {
+    pub(crate) fleet: Cluster,
+    members: BTreeMap<&'static str, Member>,
+    dir: TempDir,
+}
+
+/// A member cluster: its control plane, and its one machine.
+pub(crate) struct Member {
+    pub(crate) cluster: Cluster,
+    pub(crate) kubelet: Kubelet,
+}
+
+impl World {
+    /// Starts all clusters together; members are `c1`, `c2` and so on. Returns when every API is ready
+    /// and every member has its nodes.
+    pub(crate) async fn start(members: &[&'static str]) -> World {
+        let dir = TempDir::with_prefix("convoy-kube-").unwrap();
+        let programs = Programs::find().unwrap_or_else(|missing| panic!("{missing}"));
+        let authority = Authority::new();
+        let launch = |name: &'static str, number| {
+            Cluster::launch(name, number, &programs, &authority, &dir.path().join(name))
+        };
+        let mut fleet = launch("fleet", FLEET);
+        let mut starting = JoinSet::new();
+        for name in members {
+            let mut cluster = launch(name, name.trim_start_matches('c').parse().unwrap());
+            starting.spawn(async move {
+                cluster.ready().await;
+                let kubelet = Kubelet::start(&cluster).await;
+                (cluster.name, Member { cluster, kubelet })
+            });
+        }
+        fleet.ready().await;
+        World { fleet, members: starting.join_all().await.into_iter().collect(), dir }
+    }
+
+    pub(crate) fn member(&self, name: &str) -> &Member {
+        self.members.get(name).unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    pub(crate) fn member_mut(&mut self, name: &str) -> &mut Member {
+        self.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    /// The fleet and all members, in order.
+    pub(crate) fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        [&self.fleet].into_iter().chain(self.members.values().map(|member| &member.cluster))
+    }
+
+    /// A directory that is gone with this world.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// For the report of a failed test.
+    pub(crate) fn autopsy(&self) -> String {
+        self.clusters().map(Cluster::autopsy).collect::<Vec<_>>().join("\n")
+    }
+}

