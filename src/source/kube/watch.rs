@@ -206,14 +206,13 @@ impl Task {
 /// 410 comes as the answer to a request or as an event; some proxies leave out one of code and
 /// reason. Events that cannot be read may have been deletions, so they too need a list.
 fn ended(err: Error) -> Ended {
+    let needs_list = if let Error::Api(status) = &err {
+        status.code == 410 || is_expired(&status.reason)
+    } else {
+        matches!(err, Error::SerdeError(_))
+    };
     let message = err.to_string();
-    match err {
-        Error::Api(status) if status.code != 410 && !is_expired(&status.reason) => {
-            Ended::Resumable(message)
-        }
-        Error::Api(_) | Error::SerdeError(_) => Ended::Relist(message),
-        _transport => Ended::Resumable(message),
-    }
+    if needs_list { Ended::Relist(message) } else { Ended::Resumable(message) }
 }
 
 fn is_expired(reason: &str) -> bool {
