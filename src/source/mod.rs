@@ -4,5 +4,6 @@
 
 pub mod decode;
 pub mod directory;
+pub mod kube;
 pub mod rbac;
 pub mod registry;

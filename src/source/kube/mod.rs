@@ -1,0 +1,9 @@
+//! Kubernetes API servers as a source.
+//!
+//! Owns how a kind of one cluster is listed and watched, so that no deletion is lost and no
+//! partial list is ever taken for the whole. Must not know what objects mean.
+
+mod mirror;
+mod watch;
+
+pub use watch::{Timings, Watched, run};
