@@ -62,6 +62,58 @@ pub struct Timings {
     pub keepalive_timeout: Duration,
     /// Delay of every answer with endpoints. Zero, except in the test of the gates.
     pub endpoint_delay: Duration,
+    /// Of Kubernetes as a source.
+    pub source: SourceTimings,
+    /// Of what is written to the fleet.
+    pub status: StatusTimings,
+}
+
+/// How long things take between Convoy and an API server (faults.md, Principles).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTimings {
+    /// A connection, TLS included.
+    pub connect: Duration,
+    /// A request other than a watch.
+    pub request: Duration,
+    /// A watch without an event or a bookmark; also asked of the server as the watch's end.
+    pub watch_idle: Duration,
+    /// Between two probes of an API server that answers, give or take a fifth.
+    pub probe: Duration,
+    /// Between two probes of one that does not.
+    pub probe_lost: Duration,
+    /// Without contact for this long, a cluster is stale.
+    pub stale_after: Duration,
+    /// After this, nobody waits any more for a member that was never read (xds.md 3.15).
+    pub sync_deadline: Duration,
+    /// The first wait after a failure; it doubles.
+    pub backoff_min: Duration,
+    /// The longest wait after a failure.
+    pub backoff_max: Duration,
+}
+
+/// How long things take between the status room and the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusTimings {
+    /// How long other replicas wait after the holder's last renewal. Whole seconds.
+    pub lease_duration: Duration,
+    /// How long the holder writes after its last renewal; less than `lease_duration`.
+    pub renew_deadline: Duration,
+    /// Between two looks at the lease.
+    pub lease_period: Duration,
+    /// One request in this time, on average.
+    pub write_interval: Duration,
+    /// The limit of one request.
+    pub request_timeout: Duration,
+    /// Delay after a first failure; it doubles.
+    pub first_retry: Duration,
+    /// The longest delay after a failure.
+    pub last_retry: Duration,
+    /// Events about one object with one reason are at least this far apart.
+    pub event_window: Duration,
+    /// Between two looks at the Envoys.
+    pub envoy_poll: Duration,
+    /// A gateway that no Envoy has ever come to has failed after this.
+    pub lonely: Duration,
 }
 
 impl Timings {
@@ -74,6 +126,54 @@ impl Timings {
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
         endpoint_delay: Duration::ZERO,
+        source: SourceTimings::PRODUCTION,
+        status: StatusTimings::PRODUCTION,
+    };
+}
+
+impl SourceTimings {
+    /// What production runs.
+    pub const PRODUCTION: SourceTimings = SourceTimings {
+        connect: Duration::from_secs(5),
+        request: Duration::from_secs(15),
+        watch_idle: Duration::from_secs(60),
+        probe: Duration::from_secs(15),
+        probe_lost: Duration::from_secs(5),
+        stale_after: Duration::from_secs(75),
+        sync_deadline: Duration::from_secs(30),
+        backoff_min: Duration::from_millis(500),
+        backoff_max: Duration::from_secs(30),
+    };
+
+    /// Everything this many times faster, for tests.
+    pub fn faster(self, times: u32) -> SourceTimings {
+        SourceTimings {
+            connect: self.connect / times,
+            request: self.request / times,
+            watch_idle: self.watch_idle / times,
+            probe: self.probe / times,
+            probe_lost: self.probe_lost / times,
+            stale_after: self.stale_after / times,
+            sync_deadline: self.sync_deadline / times,
+            backoff_min: self.backoff_min / times,
+            backoff_max: self.backoff_max / times,
+        }
+    }
+}
+
+impl StatusTimings {
+    /// What production runs. The lease's are those of Kubernetes' own components.
+    pub const PRODUCTION: StatusTimings = StatusTimings {
+        lease_duration: Duration::from_secs(15),
+        renew_deadline: Duration::from_secs(10),
+        lease_period: Duration::from_secs(2),
+        write_interval: Duration::from_millis(100),
+        request_timeout: Duration::from_secs(15),
+        first_retry: Duration::from_secs(1),
+        last_retry: Duration::from_secs(60),
+        event_window: Duration::from_secs(300),
+        envoy_poll: Duration::from_secs(1),
+        lonely: Duration::from_secs(600),
     };
 }
 

@@ -7,3 +7,6 @@ pub mod directory;
 pub mod kube;
 pub mod rbac;
 pub mod registry;
+mod wanted;
+
+pub use wanted::Wanted;

@@ -55,6 +55,9 @@ pub(super) fn resource(object: &ObjectRef) -> Option<ApiResource> {
             Some(resource("networking.k8s.io", "v1", "ingresses"))
         }
         (Scope::Fleet, ObjectKind::Secret) => Some(resource("", "v1", "secrets")),
+        (Scope::Fleet, ObjectKind::MemberCluster) => {
+            Some(resource("convoy.dev", "v1alpha1", "memberclusters"))
+        }
         (
             Scope::Fleet,
             ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Pod | ObjectKind::File,

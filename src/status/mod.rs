@@ -25,7 +25,6 @@ use std::{
     collections::BTreeSet,
     hash::{BuildHasher, Hasher, RandomState},
     sync::Arc,
-    time::Duration,
 };
 
 use kube::{Api, Client};
@@ -35,6 +34,7 @@ use crate::{
     admin::{Envoys, Report, StatusMeter},
     gateway::Address,
     key::ObjectName,
+    settings::StatusTimings,
     status::{
         elect::{Candidate, Tenure},
         lease::{Election, Knowledge, Terms},
@@ -56,48 +56,7 @@ pub struct Options {
     /// A Service of type LoadBalancer in the fleet whose addresses are added to these.
     pub publish_service: Option<ObjectName>,
     /// Timers.
-    pub timings: Timings,
-}
-
-/// How long things take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timings {
-    /// How long other replicas wait after the holder's last renewal. Whole seconds.
-    pub lease_duration: Duration,
-    /// How long the holder writes after its last renewal; less than `lease_duration`.
-    pub renew_deadline: Duration,
-    /// Between two looks at the lease.
-    pub lease_period: Duration,
-    /// One request in this time, on average.
-    pub write_interval: Duration,
-    /// The limit of one request.
-    pub request_timeout: Duration,
-    /// Delay after a first failure; it doubles.
-    pub first_retry: Duration,
-    /// The longest delay after a failure.
-    pub last_retry: Duration,
-    /// Events about one object with one reason are at least this far apart.
-    pub event_window: Duration,
-    /// Between two looks at the Envoys.
-    pub envoy_poll: Duration,
-    /// A gateway that no Envoy has ever come to has failed after this.
-    pub lonely: Duration,
-}
-
-impl Timings {
-    /// What production runs. The lease's are those of Kubernetes' own components.
-    pub const PRODUCTION: Timings = Timings {
-        lease_duration: Duration::from_secs(15),
-        renew_deadline: Duration::from_secs(10),
-        lease_period: Duration::from_secs(2),
-        write_interval: Duration::from_millis(100),
-        request_timeout: Duration::from_secs(15),
-        first_retry: Duration::from_secs(1),
-        last_retry: Duration::from_secs(60),
-        event_window: Duration::from_secs(300),
-        envoy_poll: Duration::from_secs(1),
-        lonely: Duration::from_secs(600),
-    };
+    pub timings: StatusTimings,
 }
 
 /// Writes that may be made at once after a pause: one change of a gateway with a few Ingresses is
@@ -188,7 +147,7 @@ pub fn identity() -> String {
     format!("{}_{random:016x}", host.as_deref().unwrap_or("convoy"))
 }
 
-fn pace(timings: &Timings) -> Pace {
+fn pace(timings: &StatusTimings) -> Pace {
     Pace {
         interval: timings.write_interval,
         burst: BURST,

@@ -17,9 +17,9 @@ use crate::{
     diag::{Diag, DiagSet, Reason},
     gateway::{Address, Attachments},
     key::{GatewayId, ObjectName, ObjectRef, Scope},
+    settings::StatusTimings,
     snapshot::Kind,
     status::{
-        Timings,
         desired::{self, Facts, GatewayStatus, LoadBalancer, Phase},
         elect::Tenure,
         events,
@@ -44,7 +44,7 @@ pub(super) struct Loop {
     pub(super) knowledge: watch::Sender<Knowledge>,
     pub(super) writer: Writer,
     pub(super) queue: Queue,
-    pub(super) timings: Timings,
+    pub(super) timings: StatusTimings,
     pub(super) desired: Desired,
     /// What is there; `None` while somebody else may be writing it.
     pub(super) observed: Option<Observed>,

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -25,7 +25,7 @@ use crate::{
 const GATEWAYS: &str = "/apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs";
 const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
 
-const TIMINGS: Timings = Timings {
+const TIMINGS: StatusTimings = StatusTimings {
     lease_duration: Duration::from_secs(1),
     renew_deadline: Duration::from_millis(700),
     lease_period: Duration::from_millis(50),

@@ -6,4 +6,4 @@
 mod mirror;
 mod watch;
 
-pub use watch::{Timings, Watched, run};
+pub use watch::{Watched, run};

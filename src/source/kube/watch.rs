@@ -26,34 +26,12 @@ use tokio_stream::StreamExt as _;
 use super::mirror::Mirror;
 use crate::{
     key::{ObjectKind, ObjectName, Scope},
+    settings::SourceTimings,
     store::Change,
 };
 
 /// Objects in a page: what an API server answers within milliseconds.
 const PAGE: u32 = 500;
-
-/// How long things may take (faults.md, Principles).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timings {
-    /// A request other than a watch.
-    pub request: Duration,
-    /// A watch without an event or a bookmark; also asked of the server as the watch's end.
-    pub watch_idle: Duration,
-    /// The first wait after a failure; it doubles.
-    pub backoff_min: Duration,
-    /// The longest wait after a failure.
-    pub backoff_max: Duration,
-}
-
-impl Timings {
-    /// What production runs.
-    pub const PRODUCTION: Timings = Timings {
-        request: Duration::from_secs(15),
-        watch_idle: Duration::from_secs(60),
-        backoff_min: Duration::from_millis(500),
-        backoff_max: Duration::from_secs(30),
-    };
-}
 
 /// What is watched.
 #[derive(Clone, Debug)]
@@ -81,7 +59,7 @@ pub async fn run(
     client: Client,
     watched: Watched,
     changes: mpsc::Sender<Vec<Change>>,
-    timings: Timings,
+    timings: SourceTimings,
 ) {
     let Watched { scope, kind, resource } = watched;
     let mirror = Mirror::new(scope.clone(), kind, format!("watch of {kind} in {scope}"));
@@ -112,7 +90,7 @@ struct Task {
     resource: ApiResource,
     mirror: Mirror,
     changes: mpsc::Sender<Vec<Change>>,
-    timings: Timings,
+    timings: SourceTimings,
     /// Where the watch goes on; none before the first list.
     version: Option<String>,
     failures: u32,
@@ -234,7 +212,7 @@ fn manifest(resource: &ApiResource, object: DynamicObject) -> Option<(ObjectName
     Some((name, manifest))
 }
 
-fn backoff(failures: u32, timings: &Timings) -> Duration {
+fn backoff(failures: u32, timings: &SourceTimings) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     timings.backoff_min.saturating_mul(doubled).min(timings.backoff_max)
 }
@@ -278,7 +256,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let wait = |failures| backoff(failures, &Timings::PRODUCTION).as_millis();
+        let wait = |failures| backoff(failures, &SourceTimings::PRODUCTION).as_millis();
         assert_eq!([1, 2, 3, 7, 100].map(wait), [500, 1000, 2000, 30_000, 30_000]);
     }
 }
