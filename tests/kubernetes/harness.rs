@@ -23,11 +23,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use crate::{
-    bed::netns,
-    clusters::{World, programs::Programs},
-    hold,
-};
+use crate::{bed::netns, clusters::programs::Programs, hold, scene::Scene};
 
 /// Names the scenario that a process in its own namespaces is to play, or [`HOLD`].
 const PART: &str = "CONVOY_BED";
@@ -66,10 +62,10 @@ pub(crate) struct Scenario {
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
-    pub(crate) play: for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) play: for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
 
-/// A scenario from functions `async fn(&mut World)`; the name of the function is the name of the test.
+/// A scenario from functions `async fn(&mut Scene)`; the name of the function is the name of the test.
 macro_rules! scenario {
     ($name:literal, $members:expr; $($step:ident),+ $(,)?) => {
         pub(crate) const SCENARIO: $crate::harness::Scenario = $crate::harness::Scenario {
@@ -77,7 +73,7 @@ macro_rules! scenario {
             members: $members,
             steps: &[$($crate::harness::Step {
                 name: stringify!($step),
-                play: |world| Box::pin($step(world)),
+                play: |scene| Box::pin($step(scene)),
             }),+],
         };
     };
@@ -226,11 +222,11 @@ fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
 /// Plays steps by the names that come in, until no more do.
 fn play_steps(runtime: &Runtime, scenario: Scenario) {
     let start = Instant::now();
-    let mut world = runtime.block_on(World::start(scenario.members));
+    let mut scene = runtime.block_on(Scene::open(scenario.members));
     figure(&format!("{} clusters started in {:?}", 1 + scenario.members.len(), start.elapsed()));
     for name in std::io::stdin().lines().map_while(Result::ok) {
         let step = scenario.steps.iter().find(|step| step.name == name).unwrap();
-        let body = async { tokio::time::timeout(LONGEST_STEP, (step.play)(&mut world)).await };
+        let body = async { tokio::time::timeout(LONGEST_STEP, (step.play)(&mut scene)).await };
         let passed = match catch_unwind(AssertUnwindSafe(|| runtime.block_on(body))) {
             Ok(Ok(())) => true,
             Ok(Err(_)) => {
@@ -241,7 +237,7 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
             Err(_) => false,
         };
         if !passed {
-            eprintln!("{}", world.autopsy());
+            eprintln!("{}", scene.autopsy());
         }
         println!("{}", if passed { PASSED } else { FAILED });
     }

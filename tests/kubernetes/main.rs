@@ -12,13 +12,15 @@
 mod bed;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
+mod guide;
 mod harness;
 mod hold;
 mod pods;
+mod scene;
 mod workload;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[pods::SCENARIO])
+    harness::main(&[pods::SCENARIO, guide::SCENARIO])
 }

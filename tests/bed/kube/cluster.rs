@@ -109,6 +109,11 @@ impl Cluster {
         self.dir.join("kubeconfig")
     }
 
+    /// The URL at which others reach the API server.
+    pub(crate) fn server(&self) -> String {
+        url(public_address(self.number), self.number)
+    }
+
     /// A kubeconfig with a token, for those who reach the API server as others do.
     pub(crate) fn kubeconfig_with(&self, token: &str) -> String {
         self.kubeconfig_of(public_address(self.number), token)
