@@ -40,9 +40,6 @@ fn scale(scene: &Scene, member: &str, replicas: usize) {
 }
 
 async fn guide_0_two_members_are_associated(scene: &mut Scene) {
-    for cluster in scene.world.clusters() {
-        cluster.kubectl(&format!("create namespace {NAMESPACE}"));
-    }
     scene.install(&["c1", "c2"]);
     scene.start_convoy().await;
 }

@@ -16,6 +16,7 @@ mod guide;
 mod harness;
 mod hold;
 mod pods;
+mod replica;
 mod scene;
 mod workload;
 

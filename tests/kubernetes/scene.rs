@@ -1,18 +1,20 @@
 //! Clusters with Convoy and an Envoy of the guide's gateway.
 
-use std::{fs, net::SocketAddr, process::Command};
+use std::process::Command;
 
 use crate::{
     bed::{
         Variant,
-        client::{Client, Replies, Request, get},
+        client::{Client, Replies, Request},
         convoy::bootstrap,
         envoy::Envoy,
+        fleet::NAMESPACE,
         guide,
-        netns::{CONTROL_PLANE, GATEWAY},
+        netns::GATEWAY,
         poll::{SETTLE, eventually},
     },
-    clusters::{World, daemon::Daemon},
+    clusters::World,
+    replica::Replica,
 };
 
 /// Convoy's account in the fleet. It is nobody's administrator.
@@ -49,60 +51,49 @@ subjects: [{kind: ServiceAccount, name: convoy, namespace: convoy-system}]
 /// What the steps of a scenario share.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    pub(crate) convoy: Option<Daemon>,
+    /// Every Convoy that was started, in order.
+    pub(crate) replicas: Vec<Replica>,
     pub(crate) envoy: Option<Envoy>,
 }
 
 impl Scene {
     pub(crate) async fn open(members: &[&'static str]) -> Scene {
-        Scene { world: World::start(members).await, convoy: None, envoy: None }
+        Scene { world: World::start(members).await, replicas: Vec::new(), envoy: None }
     }
 
-    /// Installs Convoy's kinds and its account in the fleet, and declares the members.
+    /// Makes the usual namespace everywhere, installs Convoy's kinds and its account in the fleet, and
+    /// declares the members there.
     pub(crate) fn install(&self, members: &[&str]) {
         let fleet = &self.world.fleet;
+        for cluster in self.world.clusters() {
+            cluster.kubectl(&format!("create namespace {NAMESPACE}"));
+        }
         fleet.apply(&convoy(&["crds"]), "--server-side");
         fleet.apply(ACCOUNT, "");
-        for name in members {
-            let member = &self.world.member(name).cluster;
-            let (of_member, of_fleet) = (member.kubeconfig(), fleet.kubeconfig());
-            let (of_member, of_fleet) = (of_member.to_str().unwrap(), of_fleet.to_str().unwrap());
-            let server = member.server();
-            let words = ["member", "add", "--id", name, "--kubeconfig", of_member];
-            let words = [&words[..], &["--server", &server, "--fleet-kubeconfig", of_fleet]];
-            convoy(&words.concat());
-        }
+        members.iter().for_each(|name| self.declare(name));
     }
 
-    /// Starts Convoy with its own account, and waits until it has read everything.
-    pub(crate) async fn start_convoy(&mut self) {
-        let fleet = &self.world.fleet;
-        let token = fleet.kubectl("create token convoy -n convoy-system");
-        let kubeconfig = self.world.dir().join("convoy.kubeconfig");
-        fs::write(&kubeconfig, fleet.kubeconfig_with(token.trim())).unwrap();
-        let admin = SocketAddr::new(CONTROL_PLANE.ip(), 18001);
-        let arguments = vec![
-            "serve".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--xds-listen={CONTROL_PLANE}"),
-            format!("--admin-listen={admin}"),
-            format!("--publish-address={GATEWAY}"),
-        ];
-        let log = self.world.dir().join("convoy.log");
-        let program = env!("CARGO_BIN_EXE_convoy").as_ref();
-        let convoy = self.convoy.insert(Daemon::start(program, arguments, log));
-        eventually(SETTLE, "Convoy is ready", || {
-            convoy.assert_running();
-            async move {
-                let reply = Client::plain(admin).send(&get("/readyz")).await?;
-                let text = String::from_utf8_lossy(&reply.body).into_owned();
-                if reply.status.is_success() { Ok(()) } else { Err(text) }
-            }
-        })
-        .await;
+    /// `convoy member add`, by an administrator of both clusters.
+    pub(crate) fn declare(&self, name: &str) {
+        let (fleet, member) = (&self.world.fleet, &self.world.member(name).cluster);
+        let (of_member, of_fleet) = (member.kubeconfig(), fleet.kubeconfig());
+        let (of_member, of_fleet) = (of_member.to_str().unwrap(), of_fleet.to_str().unwrap());
+        let server = member.server();
+        let words = ["member", "add", "--id", name, "--kubeconfig", of_member];
+        let words = [&words[..], &["--server", &server, "--fleet-kubeconfig", of_fleet]];
+        convoy(&words.concat());
     }
 
-    /// Starts an Envoy of the guide's gateway.
+    /// Starts one more Convoy, and waits until it has read everything.
+    pub(crate) async fn start_convoy(&mut self) -> &mut Replica {
+        let number = u8::try_from(self.replicas.len()).unwrap();
+        let mut replica = Replica::start(&self.world, number);
+        replica.ready().await;
+        self.replicas.push(replica);
+        self.replicas.last_mut().unwrap()
+    }
+
+    /// Starts an Envoy of the guide's gateway at the first Convoy.
     pub(crate) async fn start_envoy(&mut self) {
         let bootstrap = bootstrap(guide::GATEWAY_NAME, "first", Variant::Delta);
         let envoy = self.envoy.insert(Envoy::start(&bootstrap, &self.world.dir().join("envoy")));
@@ -120,7 +111,13 @@ impl Scene {
         self.settle(n, request, |replies| replies.envs().shares(shares, 1.0)).await;
     }
 
-    async fn settle(&self, n: usize, request: &Request, expect: impl Fn(&Replies) -> bool) {
+    /// `n` requests, again and again until `expect` holds.
+    pub(crate) async fn settle(
+        &self,
+        n: usize,
+        request: &Request,
+        expect: impl Fn(&Replies) -> bool,
+    ) {
         let client = Client::plain((GATEWAY, 80).into());
         eventually(SETTLE, "the answers are as expected", || async {
             let replies = client.hit(n, request).await;
@@ -131,9 +128,10 @@ impl Scene {
 
     /// For the report of a failed step.
     pub(crate) fn autopsy(&self) -> String {
-        let convoy = self.convoy.as_ref().map(Daemon::last_words).unwrap_or_default();
+        let convoys = self.replicas.iter().map(|replica| replica.process.last_words());
+        let convoys = convoys.collect::<Vec<_>>().join("\n");
         let envoy = self.envoy.as_ref().map(Envoy::log).unwrap_or_default();
-        format!("{}\n{convoy}\nEnvoy's log:\n{envoy}", self.world.autopsy())
+        format!("{}\n{convoys}\nEnvoy's log:\n{envoy}", self.world.autopsy())
     }
 }
 
