@@ -12,9 +12,11 @@
 mod bed;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
+mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod paced;
 mod pods;
 mod replica;
 mod scene;
@@ -23,5 +25,9 @@ mod workload;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[pods::SCENARIO, guide::SCENARIO])
+    if let Some(options) = paced::asked() {
+        return paced::run(options);
+    }
+    let scenarios = [&[pods::SCENARIO, guide::SCENARIO][..], faults::SCENARIOS].concat();
+    harness::main(&scenarios)
 }
