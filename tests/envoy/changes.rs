@@ -15,7 +15,7 @@ use crate::{
         ingress::{Ingress, ingress},
         load::{Load, Plan},
     },
-    harness::{BOTH, Row, figure, rows},
+    rows::{BOTH, Row, figure, rows},
 };
 
 /// The gates on, in both variants, and off, where one variant is enough.

@@ -18,7 +18,7 @@ use crate::{
         convoy::Convoy,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 #[path = "../golden/cases.rs"]

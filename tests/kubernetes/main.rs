@@ -1,7 +1,8 @@
 //! Convoy on real clusters: kube-apiserver, etcd, kube-controller-manager and kubectl.
 //!
 //! A scenario is a list of steps that share one world, a fleet with its members in namespaces of its
-//! own; each step is a test of its own name. Where the programs of a cluster are missing the tests are
+//! own; each step is a test of its own name: the steps of the guide, and rows of the behaviour table
+//! (semantics.md 9). Where the programs of a cluster are missing the tests are
 //! skipped, loudly; with `CI` set they fail. `CONVOY_BED=hold` starts a world for a person instead.
 
 // Tests state their assumptions by failing.
@@ -19,7 +20,10 @@ mod hold;
 mod paced;
 mod pods;
 mod replica;
+#[path = "../rows/mod.rs"]
+mod rows;
 mod scene;
+mod table;
 mod workload;
 
 use std::process::ExitCode;
@@ -28,6 +32,6 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    let scenarios = [&[pods::SCENARIO, guide::SCENARIO][..], faults::SCENARIOS].concat();
-    harness::main(&scenarios)
+    let scenarios = [pods::SCENARIO, guide::SCENARIO, table::scenario()];
+    harness::main(&[scenarios.to_vec(), faults::scenarios()].concat())
 }

@@ -1,20 +1,27 @@
 //! Clusters with Convoy and an Envoy of the guide's gateway.
 
-use std::process::Command;
+use std::{collections::BTreeSet, path::Path, process::Command};
+
+use convoy::{
+    gateway::Address,
+    key::ObjectName,
+    serve::{Kubernetes, Source},
+    status,
+};
+use tempfile::TempDir;
 
 use crate::{
     bed::{
-        Variant,
-        client::{Client, Replies, Request},
-        convoy::bootstrap,
-        envoy::Envoy,
-        fleet::NAMESPACE,
+        Bed,
+        client::Request,
+        fleet::{Fleet, NAMESPACE},
         guide,
         netns::GATEWAY,
-        poll::{SETTLE, eventually},
     },
-    clusters::World,
-    replica::Replica,
+    clusters::{World, cluster::client, keeper::Clusters},
+    harness::Play,
+    replica::{Replica, write_kubeconfig},
+    table::VARIANT,
 };
 
 /// Convoy's account in the fleet. It is nobody's administrator.
@@ -51,26 +58,50 @@ subjects: [{kind: ServiceAccount, name: convoy, namespace: convoy-system}]
 /// What the steps of a scenario share.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    /// Every Convoy that was started, in order.
+    /// Workloads, an Envoy and clients; and a Convoy in this process, where it is to have settings that
+    /// no operator can choose.
+    pub(crate) bed: Bed,
+    /// Every other Convoy that was started, in order.
     pub(crate) replicas: Vec<Replica>,
-    pub(crate) envoy: Option<Envoy>,
+    objects: Clusters,
 }
 
 impl Scene {
+    /// Clusters with the usual namespace; the fleet has Convoy's kinds and its account.
     pub(crate) async fn open(members: &[&'static str]) -> Scene {
-        Scene { world: World::start(members).await, replicas: Vec::new(), envoy: None }
-    }
-
-    /// Makes the usual namespace everywhere, installs Convoy's kinds and its account in the fleet, and
-    /// declares the members there.
-    pub(crate) fn install(&self, members: &[&str]) {
-        let fleet = &self.world.fleet;
-        for cluster in self.world.clusters() {
+        let world = World::start(members).await;
+        for cluster in world.clusters() {
             cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
-        fleet.apply(&convoy(&["crds"]), "--server-side");
-        fleet.apply(ACCOUNT, "");
+        world.fleet.apply(&convoy(&["crds"]), "--server-side");
+        world.fleet.apply(ACCOUNT, "");
+        let kubeconfig = world.dir().join("convoy-of-bed.kubeconfig");
+        write_kubeconfig(&world, &kubeconfig);
+        let objects = Clusters::of(&world, source(&kubeconfig).await).await;
+        Scene { world, bed: bed_on(&objects), replicas: Vec::new(), objects }
+    }
+
+    /// Declares members in the fleet.
+    pub(crate) fn install(&self, members: &[&str]) {
         members.iter().for_each(|name| self.declare(name));
+    }
+
+    /// Ends everything but the clusters, and removes what the bed wrote to them.
+    pub(crate) async fn clear(&mut self) {
+        self.replicas.clear();
+        // Envoys that are there would make its end wait.
+        self.bed.envoy = None;
+        self.bed.stop_convoy().await;
+        self.objects.clear().await;
+        self.bed = bed_on(&self.objects);
+    }
+
+    /// Plays a step.
+    pub(crate) async fn play(&mut self, step: Play) {
+        match step {
+            Play::Scene(play) => play(self).await,
+            Play::Bed(play) => play(&mut self.bed).await,
+        }
     }
 
     /// `convoy member add`, by an administrator of both clusters.
@@ -95,44 +126,45 @@ impl Scene {
 
     /// Starts an Envoy of the guide's gateway at the first Convoy.
     pub(crate) async fn start_envoy(&mut self) {
-        let bootstrap = bootstrap(guide::GATEWAY_NAME, "first", Variant::Delta);
-        let envoy = self.envoy.insert(Envoy::start(&bootstrap, &self.world.dir().join("envoy")));
-        envoy.live().await;
+        self.bed.start_envoy(guide::GATEWAY_NAME).await;
     }
 
     /// All of `n` answers come from `env`, which may also be a status code, within the table's time.
     pub(crate) async fn all(&self, n: usize, request: &Request, env: &str) {
-        self.settle(n, request, |replies| replies.envs().only(env)).await;
+        self.bed.all(n, request, env).await;
     }
 
     /// Answers divide by environment in these percentages, within the table's time.
     pub(crate) async fn shares(&self, n: usize, request: &Request, shares: &[(&str, f64)]) {
         // Shares of localities are scheduled, not drawn.
-        self.settle(n, request, |replies| replies.envs().shares(shares, 1.0)).await;
-    }
-
-    /// `n` requests, again and again until `expect` holds.
-    pub(crate) async fn settle(
-        &self,
-        n: usize,
-        request: &Request,
-        expect: impl Fn(&Replies) -> bool,
-    ) {
-        let client = Client::plain((GATEWAY, 80).into());
-        eventually(SETTLE, "the answers are as expected", || async {
-            let replies = client.hit(n, request).await;
-            if expect(&replies) { Ok(()) } else { Err(format!("{:?}", replies.envs().0)) }
-        })
-        .await;
+        self.bed.shares(n, request, shares, 1.0).await;
     }
 
     /// For the report of a failed step.
-    pub(crate) fn autopsy(&self) -> String {
+    pub(crate) async fn autopsy(&self) -> String {
         let convoys = self.replicas.iter().map(|replica| replica.process.last_words());
         let convoys = convoys.collect::<Vec<_>>().join("\n");
-        let envoy = self.envoy.as_ref().map(Envoy::log).unwrap_or_default();
-        format!("{}\n{convoys}\nEnvoy's log:\n{envoy}", self.world.autopsy())
+        format!("{}\n{convoys}\n{}", self.world.autopsy(), self.bed.autopsy().await)
     }
+}
+
+/// A bed that has nothing yet.
+fn bed_on(objects: &Clusters) -> Bed {
+    let dir = TempDir::with_prefix("convoy-bed-").unwrap();
+    Bed::on(Fleet::new(objects.clone()), VARIANT, dir)
+}
+
+/// What Convoy reads with a kubeconfig of the fleet.
+async fn source(kubeconfig: &Path) -> Source {
+    let client = client(kubeconfig).await;
+    let namespaces = BTreeSet::from(["convoy-system".to_owned()]);
+    let status = status::Options {
+        identity: status::identity(),
+        lease: ObjectName::new("convoy-system", "convoy"),
+        publish_addresses: vec![Address::Ip(GATEWAY.into())],
+        publish_service: None,
+    };
+    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status) })
 }
 
 /// Runs `convoy WORDS` and returns what it prints.

@@ -150,10 +150,7 @@ impl Cluster {
 
     /// A client of the bed's own.
     pub(crate) async fn client(&self) -> Client {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-        Client::try_from(config).unwrap()
+        client(&self.kubeconfig()).await
     }
 
     /// What was asked of the API so far, one entry a request.
@@ -173,6 +170,14 @@ impl Cluster {
         let daemons = [&self.etcd, &self.api].into_iter().chain(&self.manager);
         daemons.map(Daemon::last_words).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A client for a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 /// Where others reach the API server of a cluster.

@@ -17,6 +17,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod daemon;
+pub(crate) mod keeper;
 pub(crate) mod kubectl;
 pub(crate) mod kubelet;
 pub(crate) mod pod;

@@ -13,7 +13,7 @@ use crate::{
         load::{Load, Plan, Report},
         workload::workload,
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;

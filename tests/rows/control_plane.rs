@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     bed::{Bed, client::get, guide::WEB_DEMO, ingress::ingress, load::Plan},
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;

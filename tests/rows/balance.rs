@@ -13,7 +13,7 @@ use crate::{
         load::Plan,
         workload::{State, workload},
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;
