@@ -313,6 +313,11 @@ impl Bed {
         .await;
     }
 
+    /// Grows with every change that is published.
+    pub(crate) fn revision(&self) -> u64 {
+        self.convoy.as_ref().expect("the test started its control plane").revision()
+    }
+
     /// Starts load on the gateway.
     pub(crate) fn load(&self, plan: &Plan) -> Load {
         Load::start(&self.http(), plan)

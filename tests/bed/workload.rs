@@ -162,6 +162,8 @@ impl Running {
 
     /// A Service of that name selects these pods; the pods and what they say stay.
     pub(crate) fn publish_as(&self, name: &str, fleet: &Fleet) {
+        // First what means nothing by itself, so that the Service appears with its endpoints.
+        self.publish_slice_as(name, fleet);
         let mut port = self.spec.port.clone();
         port["targetPort"] = self.spec.target.into();
         let service = json!({
@@ -171,7 +173,6 @@ impl Running {
             "spec": {"type": "ClusterIP", "ports": [port], "selector": {"app": self.spec.service}},
         });
         fleet.member_object(self.spec.member, &self.file(name, "service"), &service);
-        self.publish_slice_as(name, fleet);
     }
 
     /// The Service of that name and its slice are deleted.
