@@ -54,7 +54,7 @@ fn endpoint_change_touches_eds_only() {
         let before = fleet.view();
         fleet.engine.tick(vec![slice("c1", "svc-1", replicas)]);
         let after = fleet.view();
-        let changed: Vec<_> = after.changes_since(before.revision).unwrap().cloned().collect();
+        let changed: Vec<_> = after.changes_since(&before).unwrap().cloned().collect();
         assert!(!changed.is_empty());
         assert!(changed.iter().all(|(kind, _)| *kind == Kind::Endpoint), "{changed:?}");
     }

@@ -95,9 +95,10 @@ pub(crate) struct Channel {
     owed: BTreeSet<Arc<str>>,
     /// Everything visible must be compared with the view.
     unread: bool,
-    /// The view whose routes are next, while they wait for its clusters. What they need is
-    /// answered from it where the newest view lacks it: those clusters would stay empty.
-    pub pinned: Option<Arc<GatewayView>>,
+    /// The views whose routes are in use or next, and the one that the client's newest clusters
+    /// are from. What they need is answered from them where the newest view lacks it: their
+    /// clusters are still there, and would stay empty.
+    pub needed: Vec<Arc<GatewayView>>,
     /// An answer is due even if it is empty: the first of a wildcard (xds.md 3.1).
     pub must_answer: bool,
     /// The version of a state-of-the-world client that reconnects.
@@ -124,7 +125,7 @@ impl Channel {
             forced: BTreeSet::new(),
             owed: BTreeSet::new(),
             unread: false,
-            pinned: None,
+            needed: Vec::new(),
             must_answer: false,
             resume: None,
             flight: None,
@@ -260,8 +261,8 @@ impl Channel {
 
     /// What a name is answered with.
     fn find(&self, view: &GatewayView, name: &str) -> Option<Arc<Resource>> {
-        let pinned = || self.pinned.as_ref().and_then(|pinned| pinned.get(self.kind, name));
-        view.get(self.kind, name).or_else(pinned).cloned()
+        let needed = || self.needed.iter().find_map(|view| view.get(self.kind, name));
+        view.get(self.kind, name).or_else(needed).cloned()
     }
 
     /// What one response may carry now.

@@ -27,10 +27,32 @@ pub(crate) struct MakeGate {
 /// A cluster that was added on this stream and may not be in use yet.
 #[derive(Debug)]
 struct Warming {
-    /// When the cluster was answered: the timer runs from here.
-    answered: Option<Instant>,
+    /// Whether the client answered the cluster itself.
+    is_answered: bool,
+    /// Since when nothing that it awaits is on its way: only then does the timer run. An Envoy
+    /// that is slow to answer for endpoints is not a corner that is dead.
+    idle_since: Option<Instant>,
     /// How many of the resources that it awaits have not been accepted.
     awaits: usize,
+    /// How many of these are clusters. They have timers of their own.
+    parts: usize,
+}
+
+impl Warming {
+    fn is_warm(&self) -> bool {
+        self.is_answered && self.awaits == 0
+    }
+
+    /// Nothing is on its way: the timer runs, once the cluster itself was answered.
+    fn idles(&mut self, now: Instant) {
+        if self.is_answered {
+            self.idle_since.get_or_insert(now);
+        }
+    }
+
+    fn timer(&self) -> Option<Instant> {
+        self.idle_since.filter(|_| self.parts == 0)
+    }
 }
 
 #[derive(Debug)]
@@ -46,9 +68,9 @@ impl MakeGate {
         self.open.as_ref()
     }
 
-    /// The view that is next, while its clusters warm.
-    pub(crate) fn pinned(&self) -> Option<&Arc<GatewayView>> {
-        self.pin.as_ref().map(|pin| &pin.view)
+    /// The views whose routes are next or in use, the newer first.
+    pub(crate) fn routed(&self) -> Vec<Arc<GatewayView>> {
+        self.pin.iter().map(|pin| &pin.view).chain(&self.open).cloned().collect()
     }
 
     /// Lets everything pass.
@@ -68,7 +90,7 @@ impl MakeGate {
             if self.warming.remove(&cluster.name).is_some() {
                 self.drop_waiters();
             }
-            let warming = Warming { answered: None, awaits: 0 };
+            let warming = Warming { is_answered: false, idle_since: None, awaits: 0, parts: 0 };
             self.warming.insert(cluster.name.clone(), warming);
         }
         for cluster in clusters {
@@ -80,6 +102,7 @@ impl MakeGate {
                 self.waiters.entry(awaited.clone()).or_default().push(cluster.name.clone());
                 if let Some(warming) = self.warming.get_mut(&cluster.name) {
                     warming.awaits += 1;
+                    warming.parts += usize::from(awaited.0 == Kind::Cluster);
                 }
             }
         }
@@ -89,33 +112,55 @@ impl MakeGate {
     pub(crate) fn answered(&mut self, clusters: &[Arc<str>], now: Instant) {
         for name in clusters {
             if let Some(warming) = self.warming.get_mut(name) {
-                warming.answered.get_or_insert(now);
+                warming.is_answered = true;
+                warming.idles(now);
             }
-            self.finish_if_warm(name);
+            self.finish_if_warm(name, now);
+        }
+    }
+
+    /// Other resources were sent: clusters that wait for one have no timer until it is answered.
+    pub(crate) fn sent<'a>(&mut self, kind: Kind, names: impl Iterator<Item = &'a Arc<str>>) {
+        for name in names {
+            for cluster in self.waiters.get(&(kind, name.clone())).into_iter().flatten() {
+                if let Some(warming) = self.warming.get_mut(cluster) {
+                    warming.idle_since = None;
+                }
+            }
+        }
+    }
+
+    /// Another resource was answered, or its lease ended, and it is not accepted.
+    pub(crate) fn not_accepted(&mut self, kind: Kind, name: &Arc<str>, now: Instant) {
+        for cluster in self.waiters.get(&(kind, name.clone())).into_iter().flatten() {
+            if let Some(warming) = self.warming.get_mut(cluster) {
+                warming.idles(now);
+            }
         }
     }
 
     /// Another resource was accepted.
-    pub(crate) fn accepted(&mut self, kind: Kind, name: &Arc<str>) {
+    pub(crate) fn accepted(&mut self, kind: Kind, name: &Arc<str>, now: Instant) {
         for cluster in self.waiters.remove(&(kind, name.clone())).unwrap_or_default() {
             if let Some(warming) = self.warming.get_mut(&cluster) {
                 warming.awaits = warming.awaits.saturating_sub(1);
+                warming.parts = warming.parts.saturating_sub(usize::from(kind == Kind::Cluster));
+                warming.idles(now);
             }
-            self.finish_if_warm(&cluster);
+            self.finish_if_warm(&cluster, now);
         }
     }
 
-    fn finish_if_warm(&mut self, cluster: &Arc<str>) {
-        let warm = |w: &Warming| w.answered.is_some() && w.awaits == 0;
-        if self.warming.get(cluster).is_some_and(warm) {
+    fn finish_if_warm(&mut self, cluster: &Arc<str>, now: Instant) {
+        if self.warming.get(cluster).is_some_and(Warming::is_warm) {
             self.warming.remove(cluster);
-            self.accepted(Kind::Cluster, cluster);
+            self.accepted(Kind::Cluster, cluster, now);
         }
     }
 
     /// Gives up on clusters that have been warming for too long.
     pub(crate) fn expire(&mut self, now: Instant, warm_timeout: Duration) {
-        let late = |w: &Warming| w.answered.is_some_and(|at| at + warm_timeout <= now);
+        let late = |w: &Warming| w.timer().is_some_and(|at| at + warm_timeout <= now);
         let cold: Vec<_> = self.warming.iter().filter(|(_, w)| late(w)).collect();
         let cold: Vec<_> = cold.into_iter().map(|(name, _)| name.clone()).collect();
         if cold.is_empty() {
@@ -123,7 +168,7 @@ impl MakeGate {
         }
         for cluster in cold {
             self.warming.remove(&cluster);
-            self.accepted(Kind::Cluster, &cluster);
+            self.accepted(Kind::Cluster, &cluster, now);
         }
         self.drop_waiters();
     }
@@ -138,7 +183,7 @@ impl MakeGate {
 
     /// When the next cluster will have been warming for too long.
     pub(crate) fn deadline(&self, warm_timeout: Duration) -> Option<Instant> {
-        self.warming.values().filter_map(|w| w.answered).min().map(|at| at + warm_timeout)
+        self.warming.values().filter_map(Warming::timer).min().map(|at| at + warm_timeout)
     }
 
     /// Opens for the newest view whose clusters are warm. `unsent` are the clusters of `latest`

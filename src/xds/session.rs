@@ -69,6 +69,8 @@ pub(crate) struct Session {
     view: Option<Arc<GatewayView>>,
     make: MakeGate,
     brake: BreakGate,
+    /// The view of the clusters that were sent last.
+    clusters_from: Option<Arc<GatewayView>>,
     /// The client came with clusters, so it has routes as well, whatever it has asked for yet.
     resumed: bool,
     endpoints_due: Option<Instant>,
@@ -87,6 +89,7 @@ impl Session {
             view: None,
             make: MakeGate::default(),
             brake: BreakGate::default(),
+            clusters_from: None,
             resumed: false,
             endpoints_due: None,
             nonce: 0,
@@ -161,15 +164,17 @@ impl Session {
     fn on_answer(&mut self, kind: Kind, answer: &Answer, now: Instant) {
         match kind {
             Kind::Cluster => self.make.answered(&answer.names, now),
-            Kind::Secret | Kind::Endpoint if answer.error.is_none() => {
+            Kind::Secret | Kind::Endpoint => {
                 for name in &answer.names {
                     // What was sent before the cluster is sent again after it.
-                    if !self.channel(kind).owes(name) {
-                        self.make.accepted(kind, name);
+                    if answer.error.is_none() && !self.channel(kind).owes(name) {
+                        self.make.accepted(kind, name, now);
+                    } else {
+                        self.make.not_accepted(kind, name, now);
                     }
                 }
             }
-            Kind::Secret | Kind::Endpoint | Kind::Listener | Kind::Route => {}
+            Kind::Listener | Kind::Route => {}
         }
     }
 
@@ -230,8 +235,12 @@ impl Session {
             if lease.is_some_and(|end| end <= now) {
                 self.expired += 1;
                 let names = channel.end_lease();
-                if channel.kind == Kind::Cluster {
-                    self.make.answered(&names, now);
+                match channel.kind {
+                    Kind::Cluster => self.make.answered(&names, now),
+                    kind @ (Kind::Secret | Kind::Endpoint) => {
+                        names.iter().for_each(|name| self.make.not_accepted(kind, name, now));
+                    }
+                    Kind::Listener | Kind::Route => {}
                 }
             }
         }
@@ -270,9 +279,12 @@ impl Session {
                 false => Progress::Gone,
             }
         });
-        let pinned = make.pinned().cloned();
-        self.channel_mut(Kind::Endpoint).pinned = pinned.clone();
-        self.channel_mut(Kind::Secret).pinned = pinned;
+        // xds: Envoy answers for clusters when they are warm. One that is gone by now must still get
+        // what it awaits, or nothing is said about any other for 15 s.
+        let needed = make.routed().into_iter().chain(self.clusters_from.clone());
+        let needed: Vec<_> = needed.collect();
+        self.channel_mut(Kind::Endpoint).needed = needed.clone();
+        self.channel_mut(Kind::Secret).needed = needed;
     }
 
     fn upserts(
@@ -296,6 +308,9 @@ impl Session {
             Variant::Sotw => sotw::fill(channel, &view, latest, &held),
             Variant::Delta => delta::fill(channel, &view, latest),
         }?;
+        if kind == Kind::Cluster {
+            self.clusters_from = Some(view.clone());
+        }
         let frame = self.send(kind, batch, now);
         let channel = self.channel_mut(kind);
         if !channel.is_pending(&view) {
@@ -384,6 +399,7 @@ impl Session {
         if kind == Kind::Cluster && self.rules.gates {
             self.follow_clusters(&batch.fresh);
         }
+        self.make.sent(kind, batch.resources.iter().map(|resource| &resource.name));
         self.channel_mut(kind).sent(&batch, nonce, now);
         match self.variant {
             Variant::Sotw => {

@@ -13,10 +13,10 @@ use crate::{
         load::Plan,
         workload::{State, workload},
     },
-    harness::{BOTH, Schedule, figure, rows},
+    harness::{BOTH, figure, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_016_nine_to_one,
     row_017_every_replica_is_used,
     row_018_one_to_one,

@@ -10,10 +10,10 @@ use crate::{
         ingress::{Ingress, canary, ingress},
         workload::workload,
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_058_guide_canary,
     row_059_header_missing_or_wrong,
     row_060_header_name_ignores_case,

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     bed::{Bed, client::get, guide::WEB_DEMO, ingress::ingress, load::Plan},
-    harness::{BOTH, Schedule, figure, rows},
+    harness::{BOTH, figure, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_183_unrelated_ingresses_come_and_go,
     row_184_endpoint_churn_is_endpoints_only,
     row_185_envoy_restarts,

@@ -25,10 +25,10 @@ use crate::{
         poll::{SETTLE, eventually},
         workload::workload,
     },
-    harness::{BOTH, Schedule, figure, rows},
+    harness::{BOTH, figure, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     a_thousand_random_changes_lose_nothing,
     without_gates_random_changes_lose_requests,
 }

@@ -11,10 +11,10 @@ use crate::{
         ingress::ingress,
         workload::workload,
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_006_no_class_rule_serves_nothing,
     row_007_empty_class_serves_every_ingress,
     row_008_class_nginx_serves_nginx_and_classless,

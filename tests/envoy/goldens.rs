@@ -18,13 +18,13 @@ use crate::{
         convoy::Convoy,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, Schedule, figure, rows},
+    harness::{BOTH, figure, rows},
 };
 
 #[path = "../golden/cases.rs"]
 mod cases;
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     golden_fleets_are_accepted,
 }
 

@@ -8,7 +8,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     process::{ExitCode, Stdio},
-    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -19,8 +18,8 @@ use crate::bed::{Bed, Variant, netns};
 /// Names the row that a process in its own namespaces is to run.
 const ROW: &str = "CONVOY_BED_ROW";
 
-/// Rows mostly wait: twice as many as the smallest machine has cores.
-const PARALLEL_ROWS: usize = 4;
+/// Rows mostly wait: four for each core of the smallest machine.
+const PARALLEL_ROWS: usize = 8;
 
 /// Far above the slowest row, so that only a hang is cut.
 const LONGEST_ROW: Duration = Duration::from_secs(240);
@@ -38,17 +37,7 @@ pub(crate) fn figure(text: &str) {
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) run: for<'a> fn(&'a mut Bed) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
-    pub(crate) schedule: Schedule,
     pub(crate) variants: &'static [Variant],
-}
-
-/// Whether a row tolerates company.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Schedule {
-    /// Beside other rows.
-    Together,
-    /// While nothing else runs: it measures.
-    Alone,
 }
 
 /// Both ways to speak xDS.
@@ -57,12 +46,11 @@ pub(crate) const BOTH: &[Variant] = &[Variant::Delta, Variant::Sotw];
 /// A list of rows from functions `async fn(&mut Bed)`; the name of the function is the name of the
 /// test.
 macro_rules! rows {
-    ($variants:expr, $schedule:expr; $($row:ident),+ $(,)?) => {
+    ($variants:expr; $($row:ident),+ $(,)?) => {
         pub(crate) fn rows() -> Vec<$crate::harness::Row> {
             vec![$($crate::harness::Row {
                 name: stringify!($row),
                 run: |bed| Box::pin($row(bed)),
-                schedule: $schedule,
                 variants: $variants,
             }),+]
         }
@@ -101,20 +89,7 @@ pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
 fn schedule(cases: impl Iterator<Item = Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL_ROWS);
-    let quiet = Arc::new(RwLock::new(()));
-    let trial = |case: Case| {
-        let quiet = quiet.clone();
-        Trial::test(case.name(), move || match case.row.schedule {
-            Schedule::Together => {
-                let _company = quiet.read().unwrap();
-                isolate(&case)
-            }
-            Schedule::Alone => {
-                let _solitude = quiet.write().unwrap();
-                isolate(&case)
-            }
-        })
-    };
+    let trial = |case: Case| Trial::test(case.name(), move || isolate(&case));
     libtest_mimic::run(&arguments, cases.map(trial).collect()).exit_code()
 }
 

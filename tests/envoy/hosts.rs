@@ -6,10 +6,10 @@ use crate::{
         client::{Request, get},
         ingress::{Ingress, ingress},
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_107_case_and_port_of_the_host,
     row_108_wildcard_is_one_label,
     row_109_exact_before_wildcard_before_any,

@@ -11,10 +11,10 @@ use crate::{
         ingress::ingress,
         workload::workload,
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together; row_193_slow_and_silent_exchanges_survive }
+rows! { BOTH; row_193_slow_and_silent_exchanges_survive }
 
 /// The row's silence.
 const SILENCE: Duration = Duration::from_secs(60);

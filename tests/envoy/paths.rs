@@ -9,10 +9,10 @@ use crate::{
         ingress::{Ingress, ingress},
         load::Plan,
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_098_exact,
     row_099_exact_with_trailing_slash,
     row_100_prefix_with_and_without_slash,

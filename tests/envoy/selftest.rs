@@ -10,10 +10,10 @@ use crate::{
         load::Plan,
         workload::workload,
     },
-    harness::{Schedule, figure, rows},
+    harness::{figure, rows},
 };
 
-rows! { &[Variant::Delta], Schedule::Together;
+rows! { &[Variant::Delta];
     bed_starts_envoy_and_pods,
     bed_partition_is_silent,
     bed_load_counts_what_fails,

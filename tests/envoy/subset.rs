@@ -12,10 +12,10 @@ use crate::{
         ingress::{canary, ingress},
         workload::State,
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_040_primary_gets_all,
     row_041_primary_gets_all_although_smaller,
     row_042_partial_loss_does_not_spill,

@@ -9,10 +9,10 @@ use crate::{
         ingress::ingress,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, Schedule, rows},
+    harness::{BOTH, rows},
 };
 
-rows! { BOTH, Schedule::Together;
+rows! { BOTH;
     row_117_certificate_by_server_name,
     row_118_certificate_rotated,
     row_119_secret_missing_then_created,

@@ -26,7 +26,7 @@ pub use watch::{Watch, spawn};
 /// itself cannot be read; what is wrong inside is reported among the changes.
 pub fn load(dir: &Path) -> io::Result<Vec<Change>> {
     let scan = scan::scan(dir)?;
-    Ok(Tree::new(dir).update(scan, &Freshness::default(), now()))
+    Ok(Tree::new(dir).update(&scan, &Freshness::default(), now()))
 }
 
 /// Seconds since 1970.

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 16;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// What a walk found. Paths are relative to the directory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     pub(super) files: BTreeMap<PathBuf, Found>,
     pub(super) members: BTreeSet<MemberId>,
@@ -28,7 +28,7 @@ pub(super) struct Scan {
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) scope: Scope,
     pub(super) stamp: Stamp,

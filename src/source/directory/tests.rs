@@ -59,7 +59,7 @@ impl Bed {
 
     fn look_at(&mut self, freshness: &Freshness, now: i64) -> Vec<String> {
         let scan = scan::scan(self.dir.path()).unwrap();
-        let batch = self.tree.update(scan, freshness, now);
+        let batch = self.tree.update(&scan, freshness, now);
         let said = batch.iter().map(said).collect();
         for change in batch {
             self.store.apply(change);

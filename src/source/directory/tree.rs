@@ -84,9 +84,9 @@ impl Tree {
     }
 
     /// Reads what is new in `scan`, and says what that changes, as one batch.
-    pub(super) fn update(&mut self, scan: Scan, freshness: &Freshness, now: i64) -> Vec<Change> {
+    pub(super) fn update(&mut self, scan: &Scan, freshness: &Freshness, now: i64) -> Vec<Change> {
         let mut update = Update::default();
-        let mut changes = self.vanished_members(&scan);
+        let mut changes = self.vanished_members(scan);
         let gone = |path: &&PathBuf| !scan.files.contains_key(*path) && !scan.is_unknown(path);
         let gone: Vec<_> = self.files.keys().filter(gone).cloned().collect();
         for path in gone {
@@ -106,10 +106,10 @@ impl Tree {
                 update.files.insert(path.clone());
             }
         }
-        changes.extend(self.appeared(&scan));
+        changes.extend(self.appeared(scan));
         changes.extend(self.changed(&update));
         self.listed = scopes(&scan.members);
-        self.report(&scan, update.files, &mut changes);
+        self.report(scan, update.files, &mut changes);
         changes
     }
 

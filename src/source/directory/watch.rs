@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -33,6 +34,10 @@ const QUIET: Duration = Duration::from_millis(5);
 
 /// A directory that never comes to rest is looked at this often.
 const MAX_BURST: Duration = Duration::from_millis(100);
+
+/// How long to look for a moment in which nothing changes. A busy machine takes longer for a look
+/// than a busy user for a change; being late harms nobody, a route to nowhere does.
+const MAX_LOOK: Duration = Duration::from_secs(2);
 
 /// A second look after each burst: what is created in a new directory before that is watched
 /// causes no event.
@@ -72,10 +77,8 @@ fn run(dir: &Path, events: &Receiver<notify::Result<Event>>, changes: &Sender<Ve
     let mut told = Told::default();
     let mut look_again = Some(Instant::now() + SECOND_LOOK);
     loop {
-        match scan(dir) {
-            Ok(scan) => {
-                let batch = tree.update(scan, &told.freshness(), now());
-                told.written.clear();
+        match look(dir, &mut tree, &mut told) {
+            Ok(batch) => {
                 if !batch.is_empty() && changes.blocking_send(batch).is_err() {
                     return;
                 }
@@ -90,6 +93,23 @@ fn run(dir: &Path, events: &Receiver<notify::Result<Event>>, changes: &Sender<Ve
             Burst::None => {}
             Burst::Ended => return,
         }
+    }
+}
+
+/// Looks until two looks agree, so that what is told is how the directory was at one moment: an
+/// Ingress as it was before a change beside the Services after it could be a route to nowhere.
+fn look(dir: &Path, tree: &mut Tree, told: &mut Told) -> io::Result<Vec<Change>> {
+    let start = Instant::now();
+    let mut batch = Vec::new();
+    let mut seen = scan(dir)?;
+    loop {
+        batch.extend(tree.update(&seen, &told.freshness(), now()));
+        told.written.clear();
+        let again = scan(dir)?;
+        if again == seen || start.elapsed() > MAX_LOOK {
+            return Ok(batch);
+        }
+        seen = again;
     }
 }
 
