@@ -65,6 +65,8 @@ impl Envoy {
         let config = dir.join("envoy.yaml");
         fs::write(&config, bootstrap).unwrap();
         let log = dir.join("envoy.log");
+        // What it says when it crashes goes where it says everything else.
+        let last_words = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let process = command
             // One worker, so that the schedule of a cluster is one sequence. Tests need no restart
             // without loss, and a base id would be one more thing to clash.
@@ -75,7 +77,7 @@ impl Envoy {
             .arg(&log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(last_words)
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
         Envoy { process, log, admin: Client::plain(ADMIN) }
@@ -98,8 +100,13 @@ impl Envoy {
 
     /// `GET path` on the admin interface.
     pub(crate) async fn admin(&self, path: &str) -> String {
-        let reply = self.admin.send(&get(path)).await.unwrap_or_else(|e| panic!("{path}: {e}"));
-        String::from_utf8(reply.body.to_vec()).unwrap()
+        self.try_admin(path).await.unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    /// The same of an Envoy that may have ended.
+    pub(crate) async fn try_admin(&self, path: &str) -> Result<String, String> {
+        let reply = self.admin.send(&get(path)).await?;
+        Ok(String::from_utf8(reply.body.to_vec()).unwrap())
     }
 
     /// Everything it was told, endpoints included.

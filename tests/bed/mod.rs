@@ -326,7 +326,8 @@ impl Bed {
     /// For the report of a failed test.
     pub(crate) async fn autopsy(&self) -> String {
         let Some(envoy) = &self.envoy else { return "no Envoy was started".to_owned() };
-        let (log, stats) = (envoy.log(), envoy.admin("/stats?usedonly&filter=^cluster").await);
+        let stats = envoy.try_admin("/stats?usedonly&filter=^cluster").await;
+        let (log, stats) = (envoy.log(), stats.unwrap_or_else(|e| e));
         let diags = self.convoy.as_ref().map(Convoy::diags).unwrap_or_default();
         let diags: Vec<_> = diags.iter().map(ToString::to_string).collect();
         format!("diagnostics:\n{}\nstatistics:\n{stats}\nEnvoy's log:\n{log}", diags.join("\n"))

@@ -71,7 +71,10 @@ async fn lost_in(bed: &mut Bed, n: usize) -> usize {
     }
     let (took, last) = (began.elapsed(), bed.revision());
     figure(&format!("seed {seed}: {n} changes, revisions {first} to {last}, in {took:?}"));
-    world.is_served(bed).await;
+    // Without gates a cluster whose endpoints came too early waits for them for ever.
+    if bed.mechanisms.gates {
+        world.is_served(bed).await;
+    }
     let mut lost = 0;
     for load in loads {
         let report = load.stop().await;
