@@ -300,16 +300,28 @@ impl BreakGate {
                 held.unused_since.get_or_insert(now);
             }
         }
+        let parts = self.parts();
         let free = |held: &Held| held.unused_since.is_some_and(|since| since + linger <= now);
-        self.held.extract_if(.., |_, held| free(held)).map(|(name, _)| name).collect()
+        let is_free = |name: &Arc<str>, held: &mut Held| free(held) && !parts.contains(name);
+        self.held.extract_if(.., is_free).map(|(name, _)| name).collect()
+    }
+
+    /// The parts of clusters that are still held. They leave in a later response, because Envoy
+    /// removes what a list lacks in an order of its own, and no composite may outlive its parts.
+    fn parts(&self) -> BTreeSet<Arc<str>> {
+        let resources = self.held.values().filter_map(|held| held.resource.as_ref());
+        let awaited = resources.flat_map(|resource| &resource.awaits);
+        awaited.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| name.clone()).collect()
     }
 
     /// When something held will have waited for long enough.
     pub(crate) fn deadline(&self, drain_timeout: Duration, linger: Duration) -> Option<Instant> {
+        let parts = self.parts();
         let due = |held: &Held| match held.unused_since {
             Some(since) => Some(since + linger),
             None => self.quiet_since.map(|quiet| quiet.max(held.since) + drain_timeout),
         };
-        self.held.values().filter_map(due).min()
+        let whole = self.held.iter().filter(|(name, _)| !parts.contains(*name));
+        whole.filter_map(|(_, held)| due(held)).min()
     }
 }

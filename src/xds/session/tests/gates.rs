@@ -372,6 +372,36 @@ fn a_removal_waits_for_the_drain_timeout_if_routes_are_only_pending() {
 }
 
 #[test]
+fn the_parts_of_a_composite_cluster_leave_after_it() {
+    check(
+        Delta,
+        "commit +cds:x +eds:x +cds:m +eds:m +cds:any(cds:x,cds:m) +rds:r
+         sub cds                -> cds +any +m +x
+         ack cds
+         sub eds m x            -> eds +m +x
+         sub rds r
+         ack eds                -> rds +r
+         ack rds
+         commit -cds:x -eds:x -cds:m -eds:m -cds:any +rds:r@2   -> rds +r@2
+         ack rds                -> cds -any
+         ack cds                -> cds -m -x",
+    );
+    check(
+        Sotw,
+        "commit +cds:x +eds:x +cds:m +eds:m +cds:any(cds:x,cds:m) +cds:z +eds:z +rds:r
+         list cds               -> cds any m x z
+         ack cds
+         list eds m x z         -> eds m x z
+         list rds r
+         ack eds                -> rds r
+         ack rds
+         commit -cds:x -eds:x -cds:m -eds:m -cds:any +rds:r@2   -> rds r@2
+         ack rds                -> cds m x z
+         ack cds                -> cds z",
+    );
+}
+
+#[test]
 fn a_cluster_that_comes_back_is_not_removed() {
     check(
         Delta,
