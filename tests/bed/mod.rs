@@ -148,6 +148,11 @@ impl Bed {
         self.of_member(member).for_each(|running| running.pause());
     }
 
+    /// SIGCONT for every pod of a member.
+    pub(crate) fn resume(&mut self, member: &str) {
+        self.of_member(member).for_each(|running| running.resume());
+    }
+
     /// Packets from and to the pods of a member vanish while the value lives.
     pub(crate) async fn partition(&mut self, member: &str) -> Partition {
         let listener = self.of_member(member).next().unwrap().address(0);
