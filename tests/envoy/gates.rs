@@ -36,6 +36,10 @@ rows! { BOTH;
 /// How late endpoints are: several changes happen meanwhile.
 const ENDPOINT_DELAY: Duration = Duration::from_millis(200);
 
+/// Short enough for clusters to be removed while changes go on, and longer than a worker of Envoy
+/// stalls on a busy machine: below that Envoy 1.40 crashes ([`Timings::linger`]).
+const LINGER: Duration = Duration::from_secs(10);
+
 /// GETs a second to each host.
 const RATE: u32 = 50;
 
@@ -61,7 +65,7 @@ async fn without_gates_random_changes_lose_requests(bed: &mut Bed) {
 
 /// How many GETs fail while `n` changes happen.
 async fn lost_in(bed: &mut Bed, n: usize) -> usize {
-    bed.timings = Timings { endpoint_delay: ENDPOINT_DELAY, ..Timings::PRODUCTION };
+    bed.timings = Timings { endpoint_delay: ENDPOINT_DELAY, linger: LINGER, ..Timings::PRODUCTION };
     let seed = env::var("CONVOY_GATES_SEED").map_or(SEED, |seed| seed.parse().unwrap());
     let mut world = World::start(bed, seed).await;
     let loads = HOSTS.map(|host| start_load(bed, host));

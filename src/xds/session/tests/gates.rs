@@ -436,7 +436,7 @@ fn a_removed_cluster_lingers_for_requests_that_are_under_way() {
          commit -cds:a -eds:a +rds:r@2  -> rds +r@2
          wait 60000
          ack rds
-         wait 9999
+         wait 29999
          wait 1                 -> cds -a",
     );
 }
