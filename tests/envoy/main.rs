@@ -43,7 +43,7 @@ fn rows() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
-        gates::rows(),
+        harness::alone(gates::rows()),
         goldens::rows(),
     ]
     .into_iter()
