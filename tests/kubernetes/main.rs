@@ -18,6 +18,7 @@ mod harness;
 mod hold;
 mod pods;
 mod replica;
+#[allow(dead_code, reason = "here nothing runs beside a row")]
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;
