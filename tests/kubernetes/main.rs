@@ -13,9 +13,11 @@
 mod bed;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
+mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod paced;
 mod pods;
 mod replica;
 #[allow(dead_code, reason = "here nothing runs beside a row")]
@@ -28,5 +30,9 @@ mod workload;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    harness::main(&[pods::SCENARIO, guide::SCENARIO, table::scenario()])
+    if let Some(options) = paced::asked() {
+        return paced::run(options);
+    }
+    let scenarios = [pods::SCENARIO, guide::SCENARIO, table::scenario()];
+    harness::main(&[scenarios.to_vec(), faults::scenarios()].concat())
 }

@@ -13,6 +13,7 @@ use crate::{
         poll::{SETTLE, eventually},
     },
     clusters::{World, daemon::Daemon},
+    paced,
 };
 
 /// One of the processes that serve a fleet.
@@ -41,6 +42,23 @@ impl Replica {
         ];
         let log = world.dir().join(format!("convoy-{number}.log"));
         let process = Daemon::start(env!("CARGO_BIN_EXE_convoy").as_ref(), arguments, log);
+        Replica { process, xds, admin }
+    }
+
+    /// A Convoy whose timers go at [`pace`].
+    ///
+    /// [`pace`]: crate::paced::pace
+    pub(crate) fn paced(world: &World, number: u8) -> Replica {
+        let xds = address(number);
+        let admin = SocketAddr::new(xds.ip(), 18001);
+        let kubeconfig = world.dir().join(format!("convoy-{number}.kubeconfig"));
+        write_kubeconfig(world, &kubeconfig);
+        let log = world.dir().join(format!("convoy-{number}.log"));
+        let options =
+            paced::Options { kubeconfig, xds, admin, identity: format!("replica-{number}") };
+        let options = serde_json::to_string(&options).unwrap();
+        let program = std::env::current_exe().unwrap();
+        let process = Daemon::start(&program, vec![paced::CONVOY.to_owned(), options], log);
         Replica { process, xds, admin }
     }
 
