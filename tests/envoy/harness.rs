@@ -7,6 +7,7 @@ use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{ExitCode, Stdio},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -57,7 +58,19 @@ pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
 fn schedule(cases: impl Iterator<Item = Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL_ROWS);
-    let trial = |case: Case| Trial::test(case.name(), move || isolate(&case));
+    let machine: Arc<RwLock<()>> = Arc::default();
+    let trial = |case: Case| {
+        let machine = machine.clone();
+        Trial::test(case.name(), move || {
+            let (_shared, _whole);
+            if case.row.alone {
+                _whole = machine.write().unwrap();
+            } else {
+                _shared = machine.read().unwrap();
+            }
+            isolate(&case)
+        })
+    };
     libtest_mimic::run(&arguments, cases.map(trial).collect()).exit_code()
 }
 

@@ -8,7 +8,7 @@
 
 #[path = "../bed/mod.rs"]
 mod bed;
-mod changes;
+mod gates;
 mod goldens;
 mod harness;
 mod hosts;
@@ -39,7 +39,7 @@ fn all() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
-        changes::rows(),
+        rows::alone(gates::rows()),
         goldens::rows(),
     ]
     .into_iter()

@@ -20,6 +20,7 @@ mod hold;
 mod paced;
 mod pods;
 mod replica;
+#[allow(dead_code, reason = "here nothing runs beside a row")]
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;

@@ -29,6 +29,13 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) run: for<'a> fn(&'a mut Bed) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) variants: &'static [Variant],
+    /// Nothing else may run beside it.
+    pub(crate) alone: bool,
+}
+
+/// Rows that need both cores: what they show depends on how fast Envoy follows.
+pub(crate) fn alone(rows: Vec<Row>) -> Vec<Row> {
+    rows.into_iter().map(|row| Row { alone: true, ..row }).collect()
 }
 
 /// Both ways to speak xDS.
@@ -43,6 +50,7 @@ macro_rules! rows {
                 name: stringify!($row),
                 run: |bed| Box::pin($row(bed)),
                 variants: $variants,
+                alone: false,
             }),+]
         }
     };
