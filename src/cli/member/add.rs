@@ -12,13 +12,14 @@ use kube::{Api, Client, Config, ResourceExt as _, api::PostParams};
 use crate::{
     cli::{
         flags::NetworkName,
-        member::{FleetFlags, Mode, apply, config, is_not_found, secret},
+        member::{FleetFlags, Mode, apply, is_not_found, secret},
         yaml,
     },
     key::MemberId,
     rbac::{Account, MEMBER_ACCOUNT, Manifest, manifests, member_roles},
     source::{
         decode::write_pem,
+        kube::config,
         registry::{CLUSTER_UID, DEFAULT_NAMESPACES, check_kubeconfig},
     },
 };
@@ -72,7 +73,7 @@ fn member_id(text: &str) -> Result<MemberId, String> {
 }
 
 pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
-    let member = config(Some(&args.kubeconfig), args.context.as_deref()).await;
+    let member = config(Some(args.kubeconfig.as_path()), args.context.as_deref()).await;
     let member = member.with_context(|| format!("read {}", args.kubeconfig.display()))?;
     let roles = member_roles(&args.namespace, args.network.into());
     let account = manifests(&Account {

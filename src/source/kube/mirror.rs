@@ -131,8 +131,8 @@ mod tests {
             Change::Delete(_, _, name) => format!("delete {}", name.name),
             Change::Replace(_, _, objects) => format!("replace {}", objects.len()),
             Change::Report { diags, .. } => format!("report {}", diags.len()),
-            Change::Synced(_) | Change::Register(..) => "other".into(),
-            Change::Health(..) | Change::Unregister(_) => "other".into(),
+            Change::Listed(_) | Change::Synced(_) => "other".into(),
+            Change::Register(..) | Change::Health(..) | Change::Unregister(_) => "other".into(),
         };
         changes.iter().map(line).collect()
     }

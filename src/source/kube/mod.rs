@@ -3,7 +3,9 @@
 //! Owns how a kind of one cluster is listed and watched, so that no deletion is lost and no
 //! partial list is ever taken for the whole. Must not know what objects mean.
 
+mod connect;
 mod mirror;
 mod watch;
 
+pub use connect::{config, connect};
 pub use watch::{Watched, run};
