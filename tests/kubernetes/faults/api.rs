@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use convoy::rbac::MEMBER_ACCOUNT;
 
 use super::{
     PODS, addresses, all_serve, audit, degraded, lasting,
@@ -128,8 +128,8 @@ async fn fault_a05_member_api_flaps(scene: &mut Scene) {
     let trial = Trial::begin(scene, MEMBERS).await;
     let cluster = &scene.world.member("c1").cluster;
     let lists = || {
-        let log = audit::requests(cluster, audit::MEMBER_USER);
-        log.filter(|request| request.verb == "list" && !request.is_probe()).count()
+        let asked = audit::requests(cluster, MEMBER_ACCOUNT);
+        asked.iter().filter(|request| request.verb == "list").count()
     };
     let (lists_before, events_before) = (lists(), events(scene));
     let responses_before = responses(&scene.replicas[0]).await;
