@@ -5,6 +5,7 @@
 
 mod backoff;
 mod connect;
+mod fleet;
 mod link;
 mod listing;
 mod meter;
@@ -13,4 +14,5 @@ mod request;
 mod watch;
 
 pub use connect::{config, connect};
+pub use fleet::spawn_fleet;
 pub use meter::{SourceMeter, Traffic};
