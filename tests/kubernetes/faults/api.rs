@@ -15,7 +15,6 @@ use crate::{
     bed::{
         client::{Replies, get},
         fleet::NAMESPACE,
-        guide,
         ingress::ingress,
         netns::Partition,
         poll::{SETTLE, eventually},

@@ -6,11 +6,8 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
 
 use super::{
-    PODS,
-    addresses, all_serve, audit, degraded, lasting, metric, probe::Probe, proxied, recovered,
-    set_up, shard,
-    trial::Trial,
-    trouble, within,
+    PODS, addresses, all_serve, audit, degraded, lasting, metric, probe::Probe, proxied, recovered,
+    set_up, shard, trial::Trial, trouble, within,
 };
 use crate::{
     bed::{
@@ -230,10 +227,8 @@ fn associate(scene: &Scene, ids: &str) {
 
 /// The kubeconfig with which a member was declared.
 fn kubeconfig(scene: &Scene, member: &str) -> String {
-    let secret = scene
-        .world
-        .fleet
-        .kubectl(&format!("get secret convoy-member-{member} -n {SYSTEM} -ojson"));
+    let secret =
+        scene.world.fleet.kubectl(&format!("get secret convoy-member-{member} -n {SYSTEM} -ojson"));
     let secret: Secret = serde_json::from_str(&secret).unwrap();
     String::from_utf8(secret.data.unwrap()[member].0.clone()).unwrap()
 }

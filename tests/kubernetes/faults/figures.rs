@@ -64,7 +64,11 @@ async fn two_members_are_served(scene: &mut Scene) {
 }
 
 /// When a bare watch saw each version of the objects.
-struct Watch(Arc<Mutex<BTreeMap<String, Instant>>>, JoinSet<()>);
+struct Watch {
+    seen: Arc<Mutex<BTreeMap<String, Instant>>>,
+    /// Ends with this.
+    _task: JoinSet<()>,
+}
 
 impl Watch {
     /// Watches from now on.
@@ -85,12 +89,12 @@ impl Watch {
                 }
             }
         });
-        Watch(seen, task)
+        Watch { seen, _task: task }
     }
 
     /// Prints how soon writes were served, beside how soon the watch saw them.
     async fn compare(self, what: &str, writes: &[Served]) {
-        let seen = self.0.lock().await;
+        let seen = self.seen.lock().await;
         let sorted = |mut times: Vec<Duration>| {
             times.sort_unstable();
             times
@@ -173,7 +177,8 @@ where
             under_way.join_next().await.unwrap().unwrap();
         }
         let (api, object) = (api.clone(), serde_json::from_value(manifest(n)).unwrap());
-        under_way.spawn(async move { drop(api.create(&PostParams::default(), &object).await.unwrap()) });
+        under_way
+            .spawn(async move { drop(api.create(&PostParams::default(), &object).await.unwrap()) });
     }
     under_way.join_all().await;
 }
@@ -215,12 +220,12 @@ fn route(n: usize) -> Value {
 /// What a Convoy has in memory, in MiB. The processes that can be seen are those outside, under their
 /// names there, so it is found by its arguments.
 fn memory(scene: &Scene, replica: &Replica) -> u64 {
-    let dir = scene.world.dir().to_str().unwrap();
+    let files = scene.world.dir().to_str().unwrap();
     let admin = replica.admin.to_string();
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let own = processes.filter(|dir| {
         let words = fs::read_to_string(dir.join("cmdline")).unwrap_or_default();
-        words.contains(dir) && words.contains(&admin)
+        words.contains(files) && words.contains(&admin)
     });
     let status = own.map(|dir| fs::read_to_string(dir.join("status")).unwrap_or_default());
     let resident = status.filter_map(|text| {

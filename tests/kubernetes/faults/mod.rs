@@ -154,7 +154,9 @@ fn status(scene: &Scene, member: &str) -> String {
     let path = format!("{{.status.remoteClusters[?(@.clusterId==\"{member}\")]}}");
     let name = guide::GATEWAY_NAME;
     let fleet = &scene.world.fleet;
-    fleet.try_kubectl(&format!("get mseingressconfig {name} -ojsonpath={path}"), "").unwrap_or_else(|e| e)
+    fleet
+        .try_kubectl(&format!("get mseingressconfig {name} -ojsonpath={path}"), "")
+        .unwrap_or_else(|e| e)
 }
 
 /// Returns, with how long it took, when a replica and the gateway's status say why a member is not

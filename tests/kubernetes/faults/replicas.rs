@@ -145,7 +145,10 @@ async fn fault_c01_replicas_are_killed_again_and_again(scene: &mut Scene) {
         restart(&mut scene.replicas[victim]).await;
     }
     times.sort_unstable();
-    figure(&format!("{kills} kills; a change just after is served in {:?}", percentile(&times, 50)));
+    figure(&format!(
+        "{kills} kills; a change just after is served in {:?}",
+        percentile(&times, 50)
+    ));
     trial.end(scene).await;
 }
 
@@ -177,9 +180,9 @@ async fn fault_c04_two_replicas_believe_to_hold_the_lease(scene: &mut Scene) {
         1 - first
     );
     let asked = audit::requests(&scene.world.fleet, FLEET_ACCOUNT);
-    let writes = asked.iter().filter(|request| {
-        request.resource == "ingresses/status" && request.name == "between-two"
-    });
+    let writes = asked
+        .iter()
+        .filter(|request| request.resource == "ingresses/status" && request.name == "between-two");
     assert_eq!(writes.count(), 1);
 }
 
