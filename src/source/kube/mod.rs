@@ -4,11 +4,17 @@
 //! partial list is ever taken for the whole. Must not know what objects mean.
 
 mod backoff;
+mod claims;
+mod connection;
 mod link;
 mod listing;
+mod member;
 mod meter;
 mod mirror;
+mod probe;
 mod request;
+mod supervisor;
 mod watch;
 
 pub use meter::{SourceMeter, Traffic};
+pub use supervisor::spawn_members;
