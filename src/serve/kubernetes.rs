@@ -62,9 +62,18 @@ pub(super) struct Joints {
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
     let Joints { changes, wanted, report, envoys, meter } = joints;
-    let (registrations, _registered) = watch::channel(registry::Registrations::default());
+    let (registrations, registered) = watch::channel(registry::Registrations::default());
     let traffic = kube::SourceMeter::default();
+    let members = (changes.clone(), traffic.clone(), timings.source);
     let sources = [
+        kube::spawn_members(
+            client.clone(),
+            registered,
+            wanted.clone(),
+            members.0,
+            members.1,
+            members.2,
+        ),
         registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
         kube::spawn_fleet(client.clone(), wanted, changes, &traffic, timings.source),
     ];
