@@ -21,7 +21,7 @@ use crate::{
         },
         registry::fake_api,
     },
-    store::{Object, Secret},
+    store::{Health, Object, Secret},
 };
 
 /// Longer than anything here takes.
@@ -39,12 +39,10 @@ fn said(change: &Change) -> String {
         Change::Delete(_, _, name) => format!("-{name}"),
         Change::Listed(_) => "listed".into(),
         Change::Synced(_) => "synced".into(),
-        Change::Health(_, health) => match health {
-            crate::store::Health::Stale { reason, .. } => (*reason).into(),
-            other => format!("{other:?}"),
-        },
+        Change::Health(_, Health::Stale { reason, .. }) => (*reason).into(),
+        Change::Health(_, health) => format!("{health:?}"),
         Change::Report { diags, .. } => format!("findings: {}", diags.len()),
-        other => format!("unexpected {other:?}"),
+        Change::Replace(..) | Change::Register(..) | Change::Unregister(_) => "unexpected".into(),
     }
 }
 
