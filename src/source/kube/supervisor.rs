@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
     time::sleep,
 };
@@ -31,7 +31,8 @@ use crate::{
 /// Reads every registered member until `changes` or `registrations` is closed.
 ///
 /// A member is first heard of as [`Change::Register`]. Its objects come in one batch, when all of
-/// its kinds were listed. `fleet` reaches the members that are the fleet itself.
+/// its kinds were listed. `fleet` reaches the members that are the fleet itself. `registered`
+/// resolves when all members that were registered at first have been heard of.
 pub fn spawn_members(
     fleet: Client,
     mut registrations: watch::Receiver<Registrations>,
@@ -39,18 +40,23 @@ pub fn spawn_members(
     changes: mpsc::Sender<Vec<Change>>,
     meter: SourceMeter,
     timings: SourceTimings,
+    registered: oneshot::Sender<()>,
 ) -> JoinHandle<()> {
     let claims = Claims::default();
     let common = Common { fleet, wanted, changes: changes.clone(), claims, meter, timings };
     let mut supervisor = Supervisor { common, members: BTreeMap::new() };
     tokio::spawn(async move {
+        let mut registered = Some(registered);
         loop {
-            let now = registrations.borrow_and_update().clone();
-            supervisor.follow(&now).await;
+            // Before the first change, the value means nothing.
             tokio::select! {
                 changed = registrations.changed() => if changed.is_err() { return },
                 () = changes.closed() => return,
             }
+            let now = registrations.borrow_and_update().clone();
+            supervisor.follow(&now).await;
+            // Nobody may care.
+            registered.take().map(|registered| registered.send(()).ok());
         }
     })
 }
@@ -79,6 +85,12 @@ impl Supervisor {
             let changes = gone.into_iter().map(Change::Unregister).collect();
             // A closed channel ends the supervisor.
             self.common.changes.send(changes).await.ok();
+        }
+        let new = registrations.iter().filter(|(id, _)| !self.members.contains_key(*id));
+        let new: Vec<_> =
+            new.map(|(id, own)| Change::Register(id.clone(), own.locality.clone())).collect();
+        if !new.is_empty() {
+            self.common.changes.send(new).await.ok();
         }
         for (id, registration) in registrations {
             match self.members.get(id) {
