@@ -14,6 +14,8 @@ mod mirror;
 mod probe;
 mod request;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use meter::{SourceMeter, Traffic};
