@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     admin::{Report, StatusMeter},
     settings::Timings,
-    source::{Wanted, registry},
+    source::{Wanted, kube::SourceMeter, registry},
     status,
     store::Change,
     xds::EnvoyRegistry,
@@ -54,6 +54,8 @@ pub(super) struct Joints {
     pub(super) report: watch::Receiver<Report>,
     /// Who is connected.
     pub(super) envoys: Arc<EnvoyRegistry>,
+    /// Counts what is read.
+    pub(super) traffic: SourceMeter,
     /// Counts what is written.
     pub(super) meter: Arc<StatusMeter>,
 }
@@ -61,11 +63,12 @@ pub(super) struct Joints {
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted: _, report, envoys, meter } = joints;
-    let (registrations, _registered) = watch::channel(registry::Registrations::default());
+    let Joints { changes, wanted: _, report, envoys, traffic, meter } = joints;
+    let (registrations, registered) = watch::channel(registry::Registrations::default());
     let sources = [registry::spawn(client.clone(), namespaces, registrations, changes.clone())];
+    let inputs = status::Inputs { report, envoys, registrations: registered, traffic };
     let status =
-        status.map(|options| status::spawn(client, report, envoys, meter, options, timings.status));
+        status.map(|options| status::spawn(client, inputs, meter, options, timings.status));
     Running { sources: sources.map(Task).into(), status }
 }
 

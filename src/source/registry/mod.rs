@@ -42,13 +42,12 @@ pub const DEFAULT_NAMESPACES: [&str; 2] = ["convoy-system", "argocd"];
 pub const MEMBER_LABEL: &str = "convoy.dev/member";
 /// Annotation that names the member, whatever the key of its kubeconfig.
 pub const MEMBER_ID: &str = "convoy.dev/member-id";
-/// Annotation with the UID of the `kube-system` of the cluster: credentials of another cluster are
-/// refused (faults.md A9).
-pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's region.
 pub const REGION: &str = "convoy.dev/region";
 /// Annotation with the member's zone.
 pub const ZONE: &str = "convoy.dev/zone";
+/// Annotation with the UID of the member's namespace `kube-system`: no other cluster is read.
+pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's network, `underlay` or `overlay`.
 pub const NETWORK: &str = "convoy.dev/network";
 
@@ -62,6 +61,8 @@ pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
 pub struct Registration {
     /// As `remote-clusters` names it.
     pub id: MemberId,
+    /// The state of the object that declares it.
+    pub revision: Revision,
     /// Where it is.
     pub locality: Locality,
     /// How Envoys reach its Pods.
@@ -75,6 +76,15 @@ pub struct Registration {
     pub paused: bool,
     /// The object to mend.
     pub declared_by: ObjectRef,
+}
+
+/// One state of one object, as its status refers to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.generation`; 0 where the kind has none.
+    pub generation: i64,
 }
 
 /// How Envoys reach the Pods of a member.

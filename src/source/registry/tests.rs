@@ -49,8 +49,16 @@ fn declare(secrets: Vec<core::Secret>, clusters: Vec<DynamicObject>) -> Declarat
 
 /// One line a member.
 fn line(registration: &Registration) -> String {
-    let Registration { id, locality, network, access, allowed_endpoints, paused, declared_by } =
-        registration;
+    let Registration {
+        id,
+        revision: _,
+        locality,
+        network,
+        access,
+        allowed_endpoints,
+        paused,
+        declared_by,
+    } = registration;
     let access = match access {
         Ok(Access::Fleet) => "fleet".to_owned(),
         Ok(Access::Remote(credentials)) => credentials.server().to_string(),
