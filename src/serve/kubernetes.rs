@@ -12,7 +12,11 @@ use tokio::{
 use crate::{
     admin::{Report, StatusMeter},
     settings::Timings,
-    source::{Wanted, kube::SourceMeter, registry},
+    source::{
+        Wanted,
+        kube::{self, SourceMeter},
+        registry,
+    },
     status,
     store::Change,
     xds::EnvoyRegistry,
@@ -63,9 +67,21 @@ pub(super) struct Joints {
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted: _, report, envoys, traffic, meter } = joints;
+    let Joints { changes, wanted, report, envoys, traffic, meter } = joints;
     let (registrations, registered) = watch::channel(registry::Registrations::default());
-    let sources = [registry::spawn(client.clone(), namespaces, registrations, changes.clone())];
+    let (members, asked) = (registered.clone(), wanted.clone());
+    let sources = [
+        registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
+        kube::spawn_fleet(client.clone(), wanted, changes.clone(), &traffic, timings.source),
+        kube::spawn_members(
+            client.clone(),
+            members,
+            asked,
+            changes,
+            traffic.clone(),
+            timings.source,
+        ),
+    ];
     let inputs = status::Inputs { report, envoys, registrations: registered, traffic };
     let status =
         status.map(|options| status::spawn(client, inputs, meter, options, timings.status));

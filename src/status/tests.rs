@@ -492,7 +492,9 @@ fn declared_by(object: &ObjectRef) -> Registrations {
         allowed_endpoints: None,
         access: Ok(Access::Fleet),
         paused: false,
+        cluster_uid: None,
         declared_by: object.clone(),
+        created: 0,
     };
     Arc::new(BTreeMap::from([(c1(), registration)]))
 }

@@ -74,8 +74,13 @@ pub struct Registration {
     pub access: Result<Access, AccessError>,
     /// Its API is left alone; what is known of it is kept.
     pub paused: bool,
+    /// Which cluster it is: the UID of its `kube-system`, if that is declared.
+    pub cluster_uid: Option<Arc<str>>,
     /// The object to mend.
     pub declared_by: ObjectRef,
+    /// When that object was created, in seconds since 1970: of two members that are the same
+    /// cluster, the one declared first counts (faults.md A15).
+    pub created: i64,
 }
 
 /// One state of one object, as its status refers to it.

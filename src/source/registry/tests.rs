@@ -50,14 +50,7 @@ fn declare(secrets: Vec<core::Secret>, clusters: Vec<DynamicObject>) -> Declarat
 /// One line a member.
 fn line(registration: &Registration) -> String {
     let Registration {
-        id,
-        revision: _,
-        locality,
-        network,
-        access,
-        allowed_endpoints,
-        paused,
-        declared_by,
+        id, locality, network, access, allowed_endpoints, paused, declared_by, ..
     } = registration;
     let access = match access {
         Ok(Access::Fleet) => "fleet".to_owned(),
