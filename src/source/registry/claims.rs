@@ -108,6 +108,7 @@ fn cluster_claim<'a>(
     };
     let registration = Registration {
         id,
+        revision: cluster.revision.clone(),
         locality: Locality {
             region: spec.region.clone().unwrap_or_default(),
             zone: spec.zone.clone().unwrap_or_default(),
@@ -233,6 +234,7 @@ fn secret_claim<'a>(
     let at = if key.is_empty() { root.key("data") } else { root.key(&format!("data[{key}]")) };
     let registration = Registration {
         id,
+        revision: secret.revision.clone(),
         locality: Locality { region: text(REGION), zone: text(ZONE) },
         network,
         allowed_endpoints: None,

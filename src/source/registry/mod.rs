@@ -61,6 +61,8 @@ pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
 pub struct Registration {
     /// As `remote-clusters` names it.
     pub id: MemberId,
+    /// The state of the object that declares it.
+    pub revision: Revision,
     /// Where it is.
     pub locality: Locality,
     /// How Envoys reach its Pods.
@@ -79,6 +81,15 @@ pub struct Registration {
     /// When that object was created, in seconds since 1970: of two members that are the same
     /// cluster, the one declared first counts (faults.md A15).
     pub created: i64,
+}
+
+/// One state of one object, as its status refers to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.generation`; 0 where the kind has none.
+    pub generation: i64,
 }
 
 /// How Envoys reach the Pods of a member.
