@@ -39,6 +39,7 @@ impl Replica {
             format!("--xds-listen={xds}"),
             format!("--admin-listen={admin}"),
             format!("--publish-address={GATEWAY}"),
+            "--lease-namespace=convoy-system".to_owned(),
         ];
         let log = world.dir().join(format!("convoy-{number}.log"));
         let process = Daemon::start(env!("CARGO_BIN_EXE_convoy").as_ref(), arguments, log);

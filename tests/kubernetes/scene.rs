@@ -86,6 +86,14 @@ impl Scene {
         members.iter().for_each(|name| self.declare(name));
     }
 
+    /// The same, with a proxy between Convoy and each of them.
+    pub(crate) fn install_proxied(&self, members: &[&str]) {
+        for name in members {
+            let proxy = self.world.member(name).proxy.address;
+            self.declare_at(name, &format!("https://{proxy}"));
+        }
+    }
+
     /// Ends everything but the clusters, and removes what the bed wrote to them.
     pub(crate) async fn clear(&mut self) {
         self.replicas.clear();
@@ -106,19 +114,32 @@ impl Scene {
 
     /// `convoy member add`, by an administrator of both clusters.
     pub(crate) fn declare(&self, name: &str) {
+        self.declare_at(name, &self.world.member(name).cluster.server());
+    }
+
+    /// The same, for a Convoy that is to reach the member's API at another URL.
+    pub(crate) fn declare_at(&self, name: &str, server: &str) {
         let (fleet, member) = (&self.world.fleet, &self.world.member(name).cluster);
         let (of_member, of_fleet) = (member.kubeconfig(), fleet.kubeconfig());
         let (of_member, of_fleet) = (of_member.to_str().unwrap(), of_fleet.to_str().unwrap());
-        let server = member.server();
         let words = ["member", "add", "--id", name, "--kubeconfig", of_member];
-        let words = [&words[..], &["--server", &server, "--fleet-kubeconfig", of_fleet]];
+        let words = [&words[..], &["--server", server, "--fleet-kubeconfig", of_fleet]];
         convoy(&words.concat());
     }
 
     /// Starts one more Convoy, and waits until it has read everything.
     pub(crate) async fn start_convoy(&mut self) -> &mut Replica {
         let number = u8::try_from(self.replicas.len()).unwrap();
-        let mut replica = Replica::start(&self.world, number);
+        self.add(Replica::start(&self.world, number)).await
+    }
+
+    /// The same with the timers of the fault rows.
+    pub(crate) async fn start_paced_convoy(&mut self) -> &mut Replica {
+        let number = u8::try_from(self.replicas.len()).unwrap();
+        self.add(Replica::paced(&self.world, number)).await
+    }
+
+    async fn add(&mut self, mut replica: Replica) -> &mut Replica {
         replica.ready().await;
         self.replicas.push(replica);
         self.replicas.last_mut().unwrap()
