@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     admin::{Report, StatusMeter},
     settings::Timings,
-    source::{Wanted, registry},
+    source::{Wanted, kube, registry},
     status,
     store::Change,
     xds::EnvoyRegistry,
@@ -61,9 +61,13 @@ pub(super) struct Joints {
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted: _, report, envoys, meter } = joints;
+    let Joints { changes, wanted, report, envoys, meter } = joints;
     let (registrations, _registered) = watch::channel(registry::Registrations::default());
-    let sources = [registry::spawn(client.clone(), namespaces, registrations, changes.clone())];
+    let traffic = kube::SourceMeter::default();
+    let sources = [
+        registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
+        kube::spawn_fleet(client.clone(), wanted, changes, &traffic, timings.source),
+    ];
     let status =
         status.map(|options| status::spawn(client, report, envoys, meter, options, timings.status));
     Running { sources: sources.map(Task).into(), status }
