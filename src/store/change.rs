@@ -15,7 +15,8 @@ pub enum Change {
     Delete(Scope, ObjectKind, ObjectName),
     /// These are all the objects of the kind. The store works out what came, changed and went.
     Replace(Scope, ObjectKind, Vec<Object>),
-    /// The cluster's kinds have all been listed once.
+    /// The cluster's kinds have all been listed once. The fleet's comes after every `Register`
+    /// that was known by then: a member that is not registered is not waited for (xds.md 3.15).
     Synced(Scope),
     /// The member is registered; until then its id is unknown (`ClusterNotFound`).
     Register(MemberId, Locality),
@@ -52,7 +53,8 @@ pub enum Health {
     Syncing,
     /// Listed, and watched.
     Live,
-    /// It was live and cannot be reached, or never answered.
+    /// It was live and cannot be reached, or never answered. Said of a member that was never
+    /// `Synced`, it means that nobody waits for it any more (xds.md 3.15).
     Stale {
         /// Stable, UpperCamelCase: `Unreachable`, `Unauthorized`, `Forbidden`, `TlsVerify`,
         /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`.
