@@ -54,6 +54,11 @@ pub struct Timings {
     pub warm_timeout: Duration,
     /// G2: how long a removal waits for routes, once none of them is refused or unanswered.
     pub drain_timeout: Duration,
+    /// G2: how long a removed cluster stays after the last route has left it; it costs memory.
+    /// Requests under way may still retry on it. And Envoy 1.40 crashes when a worker uses a
+    /// composite cluster that the main thread has destroyed meanwhile, so this must be longer than
+    /// a worker may be busy with something else.
+    pub linger: Duration,
     /// A response that is not answered for this long no longer blocks its type.
     pub ack_timeout: Duration,
     /// HTTP/2 keepalive of xDS connections: interval between pings.
@@ -122,6 +127,7 @@ impl Timings {
         tick_interval: Duration::from_millis(10),
         warm_timeout: Duration::from_secs(2),
         drain_timeout: Duration::from_secs(30),
+        linger: Duration::from_secs(30),
         ack_timeout: Duration::from_secs(30),
         keepalive_interval: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),

@@ -244,6 +244,8 @@ struct Held {
     /// The revision that no longer has it, or a later one.
     revision: u64,
     since: Instant,
+    /// Since when no route of the client can name it.
+    unused_since: Option<Instant>,
     /// What a state-of-the-world response goes on saying. A client that reconnects may hold a
     /// cluster that nobody has bytes of; its removal is a name.
     resource: Option<Arc<Resource>>,
@@ -258,13 +260,18 @@ impl BreakGate {
         resource: Option<Arc<Resource>>,
         now: Instant,
     ) {
-        let held = Held { revision, since: now, resource };
+        let held = Held { revision, since: now, unused_since: None, resource };
         self.held.entry(name.clone()).or_insert(held);
     }
 
-    /// The cluster is back, or the client does not hold it any more.
+    /// Clusters that the client does not hold any more need no removal.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.held.retain(|name, _| keep(name));
+    }
+
+    /// Lets go what is back, and names it.
+    pub(crate) fn take_back(&mut self, is_back: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        self.held.extract_if(.., |name, _| is_back(name)).map(|(name, _)| name).collect()
     }
 
     /// The clusters that are held, by name.
@@ -277,26 +284,26 @@ impl BreakGate {
         self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(now));
     }
 
-    /// Lets go what no route of the client can name: all its routes are of revision `completed`
-    /// or later. Also what has waited for too long.
+    /// Lets go what no route of the client has named for `linger`: all its routes are of revision
+    /// `completed` or later, or it has waited for too long.
     pub(crate) fn release(
         &mut self,
         completed: Option<u64>,
         now: Instant,
         drain_timeout: Duration,
+        linger: Duration,
     ) -> Vec<Arc<str>> {
         let quiet_since = self.quiet_since;
-        let free = |held: &Held| {
+        for held in self.held.values_mut() {
             let due = quiet_since.map(|quiet| quiet.max(held.since) + drain_timeout);
-            Some(held.revision) <= completed || due.is_some_and(|due| due <= now)
-        };
-        let parts = self.parts();
-        let names = self.held.iter().filter(|(name, held)| free(held) && !parts.contains(*name));
-        let names: Vec<_> = names.map(|(name, _)| name.clone()).collect();
-        for name in &names {
-            self.held.remove(name);
+            if Some(held.revision) <= completed || due.is_some_and(|due| due <= now) {
+                held.unused_since.get_or_insert(now);
+            }
         }
-        names
+        let parts = self.parts();
+        let free = |held: &Held| held.unused_since.is_some_and(|since| since + linger <= now);
+        let is_free = |name: &Arc<str>, held: &mut Held| free(held) && !parts.contains(name);
+        self.held.extract_if(.., is_free).map(|(name, _)| name).collect()
     }
 
     /// The parts of clusters that are still held. They leave in a later response, because Envoy
@@ -307,11 +314,14 @@ impl BreakGate {
         awaited.filter(|(kind, _)| *kind == Kind::Cluster).map(|(_, name)| name.clone()).collect()
     }
 
-    /// When something held will have waited for too long.
-    pub(crate) fn deadline(&self, drain_timeout: Duration) -> Option<Instant> {
-        let quiet = self.quiet_since?;
+    /// When something held will have waited for long enough.
+    pub(crate) fn deadline(&self, drain_timeout: Duration, linger: Duration) -> Option<Instant> {
         let parts = self.parts();
-        let due = self.held.iter().filter(|(name, _)| !parts.contains(*name));
-        due.map(|(_, held)| quiet.max(held.since) + drain_timeout).min()
+        let due = |held: &Held| match held.unused_since {
+            Some(since) => Some(since + linger),
+            None => self.quiet_since.map(|quiet| quiet.max(held.since) + drain_timeout),
+        };
+        let whole = self.held.iter().filter(|(name, _)| !parts.contains(*name));
+        whole.filter_map(|(_, held)| due(held)).min()
     }
 }

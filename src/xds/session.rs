@@ -30,6 +30,7 @@ pub(crate) struct Rules {
     gates: bool,
     warm_timeout: Duration,
     drain_timeout: Duration,
+    linger: Duration,
     ack_timeout: Duration,
     endpoint_delay: Duration,
 }
@@ -41,6 +42,7 @@ impl Rules {
             gates: mechanisms.gates,
             warm_timeout: timings.warm_timeout,
             drain_timeout: timings.drain_timeout,
+            linger: if mechanisms.gates { timings.linger } else { Duration::ZERO },
             ack_timeout: timings.ack_timeout,
             endpoint_delay: timings.endpoint_delay,
         }
@@ -241,7 +243,8 @@ impl Session {
         old: Option<&GatewayView>,
         now: Instant,
     ) {
-        self.brake.retain(|name| view.get(Kind::Cluster, name).is_none());
+        let back = self.brake.take_back(|name| view.get(Kind::Cluster, name).is_some());
+        self.warm_again(&back, view, now);
         for name in names {
             let clusters = self.channel(Kind::Cluster);
             let held = clusters.ledger.holds(name) && !clusters.withholds(name);
@@ -250,6 +253,24 @@ impl Session {
                 self.brake.hold(name, view.revision, resource, now);
             }
         }
+    }
+
+    /// Clusters that were held are back: nobody told their endpoints meanwhile, so routes wait for
+    /// these as if the clusters were new.
+    fn warm_again(&mut self, names: &[Arc<str>], view: &GatewayView, now: Instant) {
+        if !self.rules.gates {
+            return;
+        }
+        let Session { channels, make, .. } = self;
+        let clusters: Vec<_> =
+            names.iter().filter_map(|name| view.get(Kind::Cluster, name).cloned()).collect();
+        make.added(&clusters, |kind, name| {
+            let ledger = channels.iter().find(|c| c.kind == kind).map(|channel| &channel.ledger);
+            let version = view.get(kind, name).map(|resource| resource.version);
+            let accepted = ledger.zip(version).is_some_and(|(l, v)| l.has_accepted(name, v));
+            accepted || kind == Kind::Cluster && ledger.is_some_and(|ledger| ledger.holds(name))
+        });
+        make.answered(names, now);
     }
 
     /// The next response, from the newest view. The caller must be able to send it.
@@ -424,7 +445,8 @@ impl Session {
         if !channel.is_open() || channel.is_blocked() || self.is_silent(Kind::Cluster, view) {
             return None;
         }
-        let released = self.brake.release(completed, now, self.rules.drain_timeout);
+        let Rules { drain_timeout, linger, .. } = self.rules;
+        let released = self.brake.release(completed, now, drain_timeout, linger);
         if released.is_empty() {
             return None;
         }
@@ -516,7 +538,7 @@ impl Session {
         let leases = self.channels.iter().filter_map(|c| c.lease_end(self.rules.ack_timeout));
         let blocked = |kind| self.channel(kind).is_blocked();
         let warm = self.make.deadline(self.rules.warm_timeout);
-        let drain = self.brake.deadline(self.rules.drain_timeout);
+        let drain = self.brake.deadline(self.rules.drain_timeout, self.rules.linger);
         let silent = self.view.as_ref().is_some_and(|view| self.is_silent(Kind::Cluster, view));
         let drain = drain.filter(|_| !blocked(Kind::Cluster) && !silent);
         let endpoints = self.endpoints_due.filter(|_| !blocked(Kind::Endpoint));

@@ -41,6 +41,11 @@ impl Convoy {
     pub(crate) fn diags(&self) -> Vec<Diag> {
         self.0.diagnostics().to_vec()
     }
+
+    /// The sum of the published revisions of all gateways: it grows with every change of any.
+    pub(crate) fn revision(&self) -> u64 {
+        self.0.views().values().map(|view| view.revision).sum()
+    }
 }
 
 /// How an Envoy of `gateway` is started.

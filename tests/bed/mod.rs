@@ -148,6 +148,11 @@ impl Bed {
         self.of_member(member).for_each(|running| running.pause());
     }
 
+    /// SIGCONT for every pod of a member.
+    pub(crate) fn resume(&mut self, member: &str) {
+        self.of_member(member).for_each(|running| running.resume());
+    }
+
     /// Packets from and to the pods of a member vanish while the value lives.
     pub(crate) async fn partition(&mut self, member: &str) -> Partition {
         let listener = self.of_member(member).next().unwrap().address(0);
@@ -311,6 +316,11 @@ impl Bed {
             if found { Ok(()) } else { Err(format!("{diags:?}")) }
         })
         .await;
+    }
+
+    /// Grows with every change that is published.
+    pub(crate) fn revision(&self) -> u64 {
+        self.convoy.as_ref().expect("the test started its control plane").revision()
     }
 
     /// Starts load on the gateway.

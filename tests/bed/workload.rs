@@ -242,6 +242,11 @@ impl Running {
         self.processes.iter().for_each(|process| process.signal(Signal::SIGSTOP));
     }
 
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.processes.iter().for_each(|process| process.signal(Signal::SIGCONT));
+    }
+
     /// Where pod `idx`, counted from zero, listens.
     pub(crate) fn address(&self, idx: usize) -> SocketAddr {
         (self.pods[idx].address, self.spec.target).into()

@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     process::{ExitCode, Stdio},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -38,6 +39,13 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) run: for<'a> fn(&'a mut Bed) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
     pub(crate) variants: &'static [Variant],
+    /// Nothing else may run beside it.
+    pub(crate) alone: bool,
+}
+
+/// Rows that need both cores: what they show depends on how fast Envoy follows.
+pub(crate) fn alone(rows: Vec<Row>) -> Vec<Row> {
+    rows.into_iter().map(|row| Row { alone: true, ..row }).collect()
 }
 
 /// Both ways to speak xDS.
@@ -52,6 +60,7 @@ macro_rules! rows {
                 name: stringify!($row),
                 run: |bed| Box::pin($row(bed)),
                 variants: $variants,
+                alone: false,
             }),+]
         }
     };
@@ -89,7 +98,19 @@ pub(crate) fn main(rows: Vec<Row>) -> ExitCode {
 fn schedule(cases: impl Iterator<Item = Case>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(PARALLEL_ROWS);
-    let trial = |case: Case| Trial::test(case.name(), move || isolate(&case));
+    let machine: Arc<RwLock<()>> = Arc::default();
+    let trial = |case: Case| {
+        let machine = machine.clone();
+        Trial::test(case.name(), move || {
+            let (_shared, _whole);
+            if case.row.alone {
+                _whole = machine.write().unwrap();
+            } else {
+                _shared = machine.read().unwrap();
+            }
+            isolate(&case)
+        })
+    };
     libtest_mimic::run(&arguments, cases.map(trial).collect()).exit_code()
 }
 

@@ -10,9 +10,9 @@ mod balance;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod canary;
-mod changes;
 mod control_plane;
 mod failover;
+mod gates;
 mod gateway;
 mod goldens;
 mod harness;
@@ -43,7 +43,7 @@ fn rows() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
-        changes::rows(),
+        harness::alone(gates::rows()),
         goldens::rows(),
     ]
     .into_iter()

@@ -48,7 +48,7 @@ impl Bench {
             registry.clone(),
             by_cluster,
             &Mechanisms::ALL,
-            &Timings::PRODUCTION,
+            &Timings { linger: Duration::ZERO, ..Timings::PRODUCTION },
         );
         let server = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };

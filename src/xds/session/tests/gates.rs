@@ -419,6 +419,50 @@ fn a_cluster_that_comes_back_is_not_removed() {
 }
 
 #[test]
+fn a_removed_cluster_lingers_for_requests_that_are_under_way() {
+    check_with(
+        Delta,
+        Mechanisms::ALL,
+        Timings::PRODUCTION,
+        "commit +cds:a +eds:a +lds:l +rds:r
+         sub cds                -> cds +a
+         ack cds
+         sub eds a              -> eds +a
+         ack eds
+         sub lds                -> lds +l
+         ack lds
+         sub rds r              -> rds +r
+         ack rds
+         commit -cds:a -eds:a +rds:r@2  -> rds +r@2
+         wait 60000
+         ack rds
+         wait 29999
+         wait 1                 -> cds -a",
+    );
+}
+
+#[test]
+fn routes_wait_for_the_endpoints_of_a_cluster_that_is_back_before_it_was_removed() {
+    let script = |endpoints: &str, heard: &str| {
+        format!(
+            "commit +cds:a +eds:a +rds:r
+             sub cds                -> cds +a
+             ack cds
+             sub eds a              -> eds +a
+             ack eds
+             sub rds r              -> rds +r
+             ack rds
+             commit -cds:a -eds:a +rds:r@2  -> rds +r@2
+             ack rds
+             commit +cds:a {endpoints} +rds:r@3 -> {heard}"
+        )
+    };
+    let check = |script: &str| check_with(Delta, Mechanisms::ALL, Timings::PRODUCTION, script);
+    check(&format!("{}\n ack eds -> rds +r@3", script("+eds:a@2", "eds +a@2")));
+    check(&script("+eds:a", "rds +r@3"));
+}
+
+#[test]
 fn routes_that_change_all_the_time_do_not_hold_a_removal_for_ever() {
     check(
         Delta,
