@@ -5,14 +5,18 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use crate::{
     admin::{Report, StatusMeter},
     settings::Timings,
-    source::{Wanted, kube, registry},
+    source::{
+        Wanted,
+        kube::{self, SourceMeter},
+        registry,
+    },
     status,
     store::Change,
     xds::EnvoyRegistry,
@@ -56,17 +60,28 @@ pub(super) struct Joints {
     pub(super) envoys: Arc<EnvoyRegistry>,
     /// Counts what is written.
     pub(super) meter: Arc<StatusMeter>,
+    /// Counts what is read.
+    pub(super) traffic: SourceMeter,
 }
 
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted, report, envoys, meter } = joints;
-    let (registrations, _registered) = watch::channel(registry::Registrations::default());
-    let traffic = kube::SourceMeter::default();
+    let Joints { changes, wanted, report, envoys, meter, traffic } = joints;
+    let (registrations, members) = watch::channel(registry::Registrations::default());
+    let (known, registered) = oneshot::channel();
     let sources = [
         registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
-        kube::spawn_fleet(client.clone(), wanted, changes, &traffic, timings.source),
+        kube::spawn_members(
+            client.clone(),
+            members,
+            wanted.clone(),
+            changes.clone(),
+            traffic.clone(),
+            timings.source,
+            known,
+        ),
+        kube::spawn_fleet(client.clone(), wanted, changes, traffic, timings.source, registered),
     ];
     let status =
         status.map(|options| status::spawn(client, report, envoys, meter, options, timings.status));

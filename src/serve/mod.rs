@@ -31,7 +31,7 @@ use crate::{
     serve::{engine_thread::EngineThread, kubernetes::Joints},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Publisher},
-    source::{Wanted, directory},
+    source::{Wanted, directory, kube::SourceMeter},
     xds::{AdsServer, EnvoyRegistry, by_cluster},
 };
 
@@ -124,7 +124,8 @@ pub async fn start(options: Options) -> Result<Handle> {
         ),
         Source::Kubernetes(kubernetes) => {
             let (report, envoys, meter) = (report.clone(), envoys.clone(), Arc::clone(&meter));
-            let joints = Joints { changes, wanted: asked, report, envoys, meter };
+            let traffic = SourceMeter::default();
+            let joints = Joints { changes, wanted: asked, report, envoys, meter, traffic };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
     };
