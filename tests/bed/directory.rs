@@ -49,4 +49,7 @@ impl Keeper for Directory {
     fn source(&self) -> Source {
         Source::Directory(self.root.clone())
     }
+    fn events(&self, _object: &str) -> Option<Vec<String>> {
+        None
+    }
 }

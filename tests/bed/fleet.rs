@@ -23,6 +23,10 @@ pub(crate) trait Keeper {
 
     /// The same for Convoy.
     fn source(&self) -> Source;
+
+    /// Reasons of the Events on an object of the fleet, as in `Ingress gateway-demo/web-demo`; `None`
+    /// where there are no Events.
+    fn events(&self, object: &str) -> Option<Vec<String>>;
 }
 
 /// A fleet and its members.
@@ -36,6 +40,11 @@ impl Fleet {
     /// What Convoy reads.
     pub(crate) fn source(&self) -> Source {
         self.0.source()
+    }
+
+    /// Reasons of the Events on an object of the fleet; `None` where there are no Events.
+    pub(crate) fn events(&self, object: &str) -> Option<Vec<String>> {
+        self.0.events(object)
     }
 
     /// `kubectl apply -n gateway-demo -f -` on the fleet; `file` names it for [`Fleet::delete`].

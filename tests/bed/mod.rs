@@ -236,9 +236,9 @@ impl Bed {
         envoy.live().await;
     }
 
-    /// Starts a second Envoy of the guide's gateway, on a machine of its own.
-    pub(crate) fn start_second_envoy(&self) -> (Envoy, Client) {
-        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, "second", self.variant);
+    /// Starts a second Envoy, on a machine of its own.
+    pub(crate) fn start_second_envoy(&self, gateway: &str) -> (Envoy, Client) {
+        let bootstrap = convoy::bootstrap(gateway, "second", self.variant);
         let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
         (envoy, Client::plain((address, 80).into()))
     }
@@ -324,13 +324,16 @@ impl Bed {
         .await;
     }
 
-    /// The object, as in `Ingress gateway-demo/web-demo`, is reported for `reason`.
+    /// The object, as in `Ingress gateway-demo/web-demo`, is reported for `reason`, where there are
+    /// Events with one.
     pub(crate) async fn reports(&self, object: &str, reason: Reason) {
         let convoy = self.convoy.as_ref().expect("the test started its control plane");
         eventually(SETTLE, "the object is reported", || async {
             let diags = convoy.diags();
             let found = diags.iter().any(|d| d.reason == reason && d.object.to_string() == object);
-            if found { Ok(()) } else { Err(format!("{diags:?}")) }
+            let events = self.fleet.events(object);
+            let is_said = events.as_ref().is_none_or(|said| said.contains(&reason.to_string()));
+            if found && is_said { Ok(()) } else { Err(format!("{diags:?}, Events: {events:?}")) }
         })
         .await;
     }

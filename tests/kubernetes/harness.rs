@@ -268,7 +268,7 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
     let start = Instant::now();
     let mut scene = runtime.block_on(Scene::open(scenario.members));
     if scenario.order == Order::Any {
-        scene.install(scenario.members);
+        scene.install_proxied(scenario.members);
     }
     figure(&format!("{} clusters started in {:?}", 1 + scenario.members.len(), start.elapsed()));
     for name in std::io::stdin().lines().map_while(Result::ok) {

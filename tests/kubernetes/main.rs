@@ -17,6 +17,8 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod latency;
+mod members;
 mod paced;
 mod pods;
 mod replica;
@@ -24,6 +26,7 @@ mod replica;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;
+mod status;
 mod table;
 mod workload;
 
@@ -33,6 +36,6 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    let scenarios = [pods::SCENARIO, guide::SCENARIO, table::scenario()];
-    harness::main(&[scenarios.to_vec(), faults::scenarios()].concat())
+    let scenarios = vec![pods::SCENARIO, guide::SCENARIO, table::scenario()];
+    harness::main(&[scenarios, faults::scenarios()].concat())
 }

@@ -36,6 +36,7 @@ impl Replica {
                 format!("--xds-listen={}", own.xds),
                 format!("--admin-listen={}", own.admin),
                 format!("--publish-address={GATEWAY}"),
+                "--lease-namespace=convoy-system".to_owned(),
             ]
         })
     }

@@ -24,37 +24,6 @@ use crate::{
     table::VARIANT,
 };
 
-/// Convoy's account in the fleet. It is nobody's administrator.
-const ACCOUNT: &str = "\
-apiVersion: v1
-kind: Namespace
-metadata: {name: convoy-system}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: convoy, namespace: convoy-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: convoy}
-rules:
-- {apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], verbs: [get, list, watch]}
-- {apiGroups: [networking.k8s.io], resources: [ingresses/status], verbs: [get, patch]}
-- {apiGroups: [mse.alibabacloud.com], resources: [mseingressconfigs], verbs: [get, list, watch]}
-- {apiGroups: [mse.alibabacloud.com], resources: [mseingressconfigs/status], verbs: [get, patch]}
-- {apiGroups: [convoy.dev], resources: [memberclusters], verbs: [get, list, watch]}
-- {apiGroups: [convoy.dev], resources: [memberclusters/status], verbs: [get, patch]}
-- {apiGroups: [''], resources: [secrets, namespaces, services], verbs: [get, list, watch]}
-- {apiGroups: [events.k8s.io, ''], resources: [events], verbs: [get, list, create, patch, update]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: convoy}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: convoy}
-subjects: [{kind: ServiceAccount, name: convoy, namespace: convoy-system}]
-";
-
 /// What the steps of a scenario share.
 pub(crate) struct Scene {
     pub(crate) world: World,
@@ -74,7 +43,7 @@ impl Scene {
             cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
         world.fleet.apply(&convoy(&["crds"]), "--server-side");
-        world.fleet.apply(ACCOUNT, "");
+        world.fleet.apply(&convoy(&["account"]), "--server-side");
         let kubeconfig = world.dir().join("convoy-of-bed.kubeconfig");
         write_kubeconfig(&world, &kubeconfig);
         let objects = Clusters::of(&world, source(&kubeconfig).await).await;
@@ -84,6 +53,14 @@ impl Scene {
     /// Declares members in the fleet.
     pub(crate) fn install(&self, members: &[&str]) {
         members.iter().for_each(|name| self.declare(name));
+    }
+
+    /// The same, with a proxy between Convoy and each of them.
+    pub(crate) fn install_proxied(&self, members: &[&str]) {
+        for name in members {
+            let proxy = self.world.member(name).proxy.address;
+            self.declare_at(name, &format!("https://{proxy}"));
+        }
     }
 
     /// Ends everything but the clusters, and removes what the bed wrote to them.

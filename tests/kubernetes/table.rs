@@ -3,7 +3,9 @@
 use crate::{
     bed::Variant,
     harness::{Order, Play, Scenario, Step},
+    latency, members,
     rows::{Row, balance, canary, control_plane, failover, gateway, subset},
+    status,
 };
 
 /// How its Envoys speak has nothing to do with where objects come from: one way is enough.
@@ -18,7 +20,8 @@ fn is_played(row: &Row) -> bool {
     is_about_clusters && row.variants.contains(&VARIANT)
 }
 
-/// The rows that know no clusters, which are played on a directory too, and those that do.
+/// The rows that know no clusters, which are played on a directory too; and those that do, some of which
+/// take the place of one of the same name and say more.
 pub(crate) fn scenario() -> Scenario {
     let shared = [
         gateway::rows(),
@@ -28,9 +31,12 @@ pub(crate) fn scenario() -> Scenario {
         control_plane::rows(),
         failover::rows(),
     ];
-    let shared = shared.into_iter().flatten().filter(is_played);
+    let own = [status::STEPS, members::STEPS, latency::STEPS].concat();
+    let is_extended = |row: &Row| own.iter().any(|step| step.name == row.name);
+    let shared = shared.into_iter().flatten().filter(|row| is_played(row) && !is_extended(row));
     let mut steps: Vec<Step> =
         shared.map(|row| Step { name: row.name, play: Play::Bed(row.run) }).collect();
+    steps.extend_from_slice(&own);
     steps.sort_unstable_by_key(|step| step.name);
     // There is one table, and it is needed to the end.
     Scenario { name: "rows", members: &["c1", "c2", "c3"], order: Order::Any, steps: steps.leak() }

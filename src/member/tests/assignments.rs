@@ -1,6 +1,6 @@
 //! Shapes of targets, and their endpoints by priority and member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ use super::*;
 #[derive(Debug)]
 struct World {
     members: Vec<(MemberId, Locality, ServicesOfMember)>,
+    unread: BTreeSet<MemberId>,
 }
 
 impl World {
@@ -27,11 +28,22 @@ impl World {
             let (_, _, services) = members.iter_mut().find(|(m, ..)| m.as_str() == id).unwrap();
             services.insert(name(own), Arc::new(shards_of(&service, &slices).0));
         }
-        World { members }
+        World { members, unread: BTreeSet::new() }
+    }
+
+    /// The world, with these members never read.
+    fn unread(mut self, members: &str) -> World {
+        self.unread = members.split_whitespace().map(super::tests::id).collect();
+        self
     }
 
     fn offers(&self) -> Vec<Offer<'_>> {
-        let offer = |(member, locality, services)| Offer { member, locality, services };
+        let offer = |(member, locality, services)| Offer {
+            member,
+            locality,
+            services,
+            is_unread: self.unread.contains(member),
+        };
         self.members.iter().map(|(m, l, s)| offer((m, l, s))).collect()
     }
 

@@ -6,19 +6,22 @@ use std::{
 };
 
 use convoy::serve::Source;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{core::v1::Namespace, events::v1::Event};
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, ObjectMeta},
 };
 use tokio::{runtime::Handle, task::block_in_place};
 
 use super::World;
 use crate::bed::{
-    fleet::{Cluster, Keeper},
+    fleet::{Cluster, Keeper, NAMESPACE},
     poll::{SETTLE, eventually},
 };
+
+/// What a world calls the fleet.
+const FLEET: &str = "fleet";
 
 /// As whom the bed applies.
 const MANAGER: &str = "bed";
@@ -43,8 +46,11 @@ impl Clusters {
         Clusters(Arc::new(Shared { clients, source, applied: Mutex::default() }))
     }
 
-    /// Deletes everything that was applied.
+    /// Deletes everything that was applied, and what was said about it.
     pub(crate) async fn clear(&self) {
+        let events: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), NAMESPACE);
+        let all = ListParams::default();
+        events.delete_collection(&DeleteParams::default(), &all).await.unwrap();
         let applied = std::mem::take(&mut *self.0.applied.lock().unwrap());
         for ((cluster, _), objects) in applied {
             delete_all(&self.0.clients[&cluster], &objects).await;
@@ -73,12 +79,23 @@ impl Keeper for Clusters {
     fn source(&self) -> Source {
         self.0.source.clone()
     }
+
+    fn events(&self, object: &str) -> Option<Vec<String>> {
+        let (kind, name) = object.split_once(' ').unwrap();
+        let (namespace, name) = name.split_once('/').unwrap();
+        let api: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), namespace);
+        let events = wait(api.list(&ListParams::default())).unwrap();
+        let is_on_it = |event: &Event| {
+            let about = event.regarding.clone().unwrap_or_default();
+            about.kind.as_deref() == Some(kind) && about.name.as_deref() == Some(name)
+        };
+        Some(events.into_iter().filter(is_on_it).filter_map(|event| event.reason).collect())
+    }
 }
 
-/// What a world calls a cluster.
 fn name(cluster: Cluster<'_>) -> String {
     match cluster {
-        Cluster::Fleet => "fleet".to_owned(),
+        Cluster::Fleet => FLEET.to_owned(),
         Cluster::Member(id) => id.to_owned(),
     }
 }
