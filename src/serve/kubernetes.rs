@@ -81,14 +81,7 @@ pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -
             timings.source,
             known,
         ),
-        kube::spawn_fleet(
-            client.clone(),
-            wanted,
-            changes,
-            traffic.clone(),
-            timings.source,
-            heard,
-        ),
+        kube::spawn_fleet(client.clone(), wanted, changes, traffic.clone(), timings.source, heard),
     ];
     let inputs = status::Inputs { report, envoys, registrations: registered, traffic };
     let status =
