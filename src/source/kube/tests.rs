@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -50,7 +50,8 @@ impl World {
         let meter = SourceMeter::default();
         let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let fleet = Client::try_from(nowhere).unwrap();
-        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS());
+        let (known, _) = oneshot::channel();
+        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS(), known);
         World {
             store: Store::default(),
             members: BTreeMap::new(),
@@ -74,7 +75,8 @@ impl World {
 
     fn take(&mut self, batch: Vec<Change>) {
         for change in batch {
-            if let Some(line) = line(&change) {
+            // A registration is said by the supervisor and by the member.
+            if let Some(line) = line(&change).filter(|line| self.said.last() != Some(line)) {
                 self.said.push(line);
             }
             self.store.apply(change);
@@ -164,10 +166,11 @@ fn line(change: &Change) -> Option<String> {
         Change::Synced(scope) => format!("{scope}: synced"),
         Change::Register(id, _) => format!("member {id}: registered"),
         Change::Unregister(id) => format!("member {id}: unregistered"),
-        Change::Health(id, Health::Stale { reason, message }) => {
-            format!("member {id}: {reason}, {message}")
+        Change::Health(scope, Health::Stale { reason, message }) => {
+            format!("{scope}: {reason}, {message}")
         }
-        Change::Health(id, health) => format!("member {id}: {health:?}"),
-        Change::Upsert(..) | Change::Delete(..) | Change::Report { .. } => return None,
+        Change::Health(scope, health) => format!("{scope}: {health:?}"),
+        Change::Upsert(..) | Change::Delete(..) => return None,
+        Change::Listed(_) | Change::Report { .. } => return None,
     })
 }
