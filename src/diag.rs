@@ -72,6 +72,8 @@ pub enum Reason {
     ClusterNotFound,
     /// Members declare different protocols for a port; the first in order decides.
     ProtocolConflict,
+    /// The API does not serve a kind (faults.md B5).
+    KindUnavailable,
     /// A published limit is exceeded (faults.md S19).
     LimitExceeded,
 }

@@ -8,6 +8,7 @@ mod crds;
 mod demo;
 pub mod echo;
 mod flags;
+mod kubernetes;
 mod member;
 mod serve;
 mod status;

@@ -155,6 +155,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => BTreeSet::new(),
         }
     }
@@ -169,6 +170,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),
         }
     }

@@ -12,10 +12,11 @@ use kube::{Api, Client, Config, api::PostParams};
 use serde_json::Value;
 
 use crate::{
-    cli::member::{FleetFlags, account, apply, config, secret},
+    cli::member::{FleetFlags, account, apply, secret},
     key::MemberId,
     source::{
         decode::write_pem,
+        kube::config,
         rbac::MEMBER_ACCOUNT,
         registry::{DEFAULT_NAMESPACES, Network, check_kubeconfig},
     },
@@ -75,7 +76,7 @@ fn member_id(text: &str) -> Result<MemberId, String> {
 }
 
 pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
-    let member = config(Some(&args.kubeconfig), args.context.as_deref()).await;
+    let member = config(Some(args.kubeconfig.as_path()), args.context.as_deref()).await;
     let member = member.with_context(|| format!("read {}", args.kubeconfig.display()))?;
     let network = match args.network {
         NetworkName::Underlay => Network::Underlay,

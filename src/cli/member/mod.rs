@@ -16,16 +16,18 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use kube::{
-    Api, Client, Config, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
 };
 use serde_json::Value;
 
 use crate::{
     api::MemberCluster,
-    source::registry::{DEFAULT_NAMESPACES, Declarations, declarations},
+    source::{
+        kube::connect,
+        registry::{DEFAULT_NAMESPACES, Declarations, declarations},
+    },
 };
 
 /// Field manager of what the command line writes.
@@ -68,16 +70,14 @@ struct FleetFlags {
 
 impl FleetFlags {
     async fn client(&self) -> Result<Client> {
-        let config = config(self.fleet_kubeconfig.as_ref(), self.fleet_context.as_deref()).await;
-        let config = config.context("read the kubeconfig of the fleet")?;
-        Client::try_from(config).context("set up a client of the fleet")
+        connect(self.fleet_kubeconfig.as_deref(), self.fleet_context.as_deref()).await
     }
 }
 
 /// Where members are declared.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Fleet")]
-struct NamespaceFlags {
+pub(super) struct NamespaceFlags {
     /// Namespaces in which Secrets declare members
     #[arg(
         long = "member-namespace",
@@ -89,23 +89,15 @@ struct NamespaceFlags {
     member_namespaces: Vec<String>,
 }
 
-/// The user's own kubeconfig, which may name files and programs: it is on the user's machine.
-async fn config(file: Option<&PathBuf>, context: Option<&str>) -> Result<Config> {
-    let options =
-        KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    match (file, context) {
-        (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file)?;
-            Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
-        }
-        (None, Some(_)) => Ok(Config::from_kubeconfig(&options).await?),
-        (None, None) => Ok(Config::infer().await?),
+impl NamespaceFlags {
+    pub(super) fn namespaces(&self) -> BTreeSet<String> {
+        self.member_namespaces.iter().cloned().collect()
     }
 }
 
 /// Everything that declares a member. A fleet without the CRD has no `MemberCluster`.
 async fn declared(fleet: &Client, flags: &NamespaceFlags) -> Result<Declarations> {
-    let namespaces: BTreeSet<String> = flags.member_namespaces.iter().cloned().collect();
+    let namespaces = flags.namespaces();
     let mut secrets = Vec::new();
     for namespace in &namespaces {
         let api = Api::namespaced(fleet.clone(), namespace);

@@ -12,8 +12,8 @@ use crate::{
     source::{
         decode::cut,
         registry::{
-            Access, AccessError, Cidr, Declarations, DeclaredCluster, DeclaredSecret, MEMBER_ID,
-            NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
+            Access, AccessError, CLUSTER_UID, Cidr, Declarations, DeclaredCluster, DeclaredSecret,
+            MEMBER_ID, NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
             declared::{CLUSTER_ID, Sensitive},
             kubeconfig,
         },
@@ -59,7 +59,6 @@ pub fn keep_gone(
 
 /// One object says that there is a member.
 struct Claim<'a> {
-    created: i64,
     at: Field,
     /// Tells the claims of one object apart.
     key: &'a str,
@@ -68,7 +67,7 @@ struct Claim<'a> {
 
 impl Claim<'_> {
     fn rank(&self) -> (i64, &ObjectRef, &str) {
-        (self.created, &self.at.object, self.key)
+        (self.registration.created, &self.at.object, self.key)
     }
 }
 
@@ -120,9 +119,11 @@ fn cluster_claim<'a>(
         }),
         access,
         paused: spec.paused.unwrap_or(false),
+        cluster_uid: None,
         declared_by: object,
+        created: cluster.created,
     };
-    Some(Claim { created: cluster.created, at: at.key("secretRef"), key: "", registration })
+    Some(Claim { at: at.key("secretRef"), key: "", registration })
 }
 
 /// A range that is none allows nothing: a list of such ranges must not allow everything.
@@ -237,9 +238,11 @@ fn secret_claim<'a>(
         allowed_endpoints: None,
         access,
         paused: false,
+        cluster_uid: secret.annotations.get(CLUSTER_UID).map(|uid| uid.as_str().into()),
         declared_by: root.object,
+        created: secret.created,
     };
-    Claim { created: secret.created, at, key, registration }
+    Claim { at, key, registration }
 }
 
 fn kubeconfig_access(content: Option<&Sensitive>, key: &str) -> Result<Access, AccessError> {

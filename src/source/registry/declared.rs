@@ -19,7 +19,7 @@ use crate::{
     key::{ObjectKind, ObjectName, ObjectRef},
     source::{
         decode::cut,
-        registry::{MEMBER_ID, MEMBER_LABEL, NETWORK, REGION, ZONE},
+        registry::{CLUSTER_UID, MEMBER_ID, MEMBER_LABEL, NETWORK, REGION, ZONE},
     },
 };
 
@@ -30,7 +30,7 @@ pub(super) const ARGOCD_LABEL: &str = "argocd.argoproj.io/secret-type";
 /// Annotation of such a Secret: the cluster's id.
 pub(super) const CLUSTER_ID: &str = "cluster_id";
 
-const ANNOTATIONS: [&str; 5] = [MEMBER_ID, CLUSTER_ID, REGION, ZONE, NETWORK];
+const ANNOTATIONS: [&str; 6] = [MEMBER_ID, CLUSTER_ID, CLUSTER_UID, REGION, ZONE, NETWORK];
 
 /// Everything that may declare a member.
 #[derive(Clone, Debug, Default, PartialEq)]

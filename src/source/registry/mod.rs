@@ -46,6 +46,8 @@ pub const MEMBER_ID: &str = "convoy.dev/member-id";
 pub const REGION: &str = "convoy.dev/region";
 /// Annotation with the member's zone.
 pub const ZONE: &str = "convoy.dev/zone";
+/// Annotation with the UID of the member's namespace `kube-system`: no other cluster is read.
+pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's network, `underlay` or `overlay`.
 pub const NETWORK: &str = "convoy.dev/network";
 
@@ -70,8 +72,13 @@ pub struct Registration {
     pub access: Result<Access, AccessError>,
     /// Its API is left alone; what is known of it is kept.
     pub paused: bool,
+    /// Which cluster it is: the UID of its `kube-system`, if that is declared.
+    pub cluster_uid: Option<Arc<str>>,
     /// The object to mend.
     pub declared_by: ObjectRef,
+    /// When that object was created, in seconds since 1970: of two members that are the same
+    /// cluster, the one declared first counts (faults.md A15).
+    pub created: i64,
 }
 
 /// How Envoys reach the Pods of a member.
