@@ -4,6 +4,7 @@ mod fake;
 mod lists;
 mod members;
 mod rotation;
+mod watches;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -158,6 +159,11 @@ fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> 
         declared_by: ObjectRef::fleet(ObjectKind::Secret, ObjectName::new("convoy-system", id)),
         created,
     }
+}
+
+/// A member that never answers.
+pub(super) fn unreachable(id: &str) -> Registration {
+    registration(id, at("http://127.0.0.1:9"), 1)
 }
 
 fn line(change: &Change) -> Option<String> {
