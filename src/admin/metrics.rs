@@ -103,11 +103,22 @@ impl Scrape {
         let gateways = self.0.report.borrow().gateways.clone();
         let mut connected: BTreeMap<String, u64> =
             gateways.keys().map(|id| (id.to_string(), 0)).collect();
+        let (mut waiting, mut withheld) = (connected.clone(), connected.clone());
         for envoy in self.0.envoys.connected() {
-            *connected.entry(gateway_label(gateways.keys(), &envoy)).or_default() += 1;
+            let label = gateway_label(gateways.keys(), &envoy);
+            *waiting.entry(label.clone()).or_default() += u64::from(envoy.waiting);
+            let resources: u64 = envoy.types.iter().map(|own| own.withheld).sum();
+            *withheld.entry(label.clone()).or_default() += resources;
+            *connected.entry(label).or_default() += 1;
         }
-        let envoys = connected.into_iter().map(|(id, count)| (vec![("gateway", id)], count));
-        out.gauge("xds_envoys", "Connected Envoys by gateway", envoys)?;
+        let by_gateway = |counts: BTreeMap<String, u64>| {
+            counts.into_iter().map(|(id, count)| (vec![("gateway", id)], count))
+        };
+        out.gauge("xds_envoys", "Connected Envoys by gateway", by_gateway(connected))?;
+        let about = "Connected Envoys that are served nothing until a member is read or given up";
+        out.gauge("xds_waiting_envoys", about, by_gateway(waiting))?;
+        let about = "Resources that Envoys keep because a member was never read";
+        out.gauge("xds_withheld", about, by_gateway(withheld))?;
         let totals = self.0.envoys.totals();
         let by_type = |value: fn(&super::StreamTotals) -> u64| {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))

@@ -17,12 +17,14 @@ struct TwoEnvoys;
 
 impl Envoys for TwoEnvoys {
     fn connected(&self) -> Vec<proto::Envoy> {
-        let envoy = |node: &str, gateway: &str| proto::Envoy {
+        let envoy = |node: &str, gateway: &str, withheld| proto::Envoy {
             node_id: node.into(),
             gateway: gateway.into(),
+            waiting: withheld > 0,
+            types: vec![proto::TypeStatus { withheld, ..Default::default() }],
             ..Default::default()
         };
-        vec![envoy("a", "hongkong"), envoy("b", "typo")]
+        vec![envoy("a", "hongkong", 3), envoy("b", "typo", 0)]
     }
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
@@ -153,6 +155,10 @@ convoy_member_endpoints{{member="c2"}} 10
 convoy_diagnostics{{severity="warning",reason="ServiceNotFound"}} 1
 convoy_xds_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_envoys{{gateway="none"}} 1
+convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
+convoy_xds_waiting_envoys{{gateway="none"}} 0
+convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
+convoy_xds_withheld{{gateway="none"}} 0
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
 convoy_engine_ticks_total 3

@@ -119,23 +119,34 @@ fn member_row(member: &Member) -> Vec<String> {
 }
 
 fn envoy_row(envoy: &Envoy) -> Vec<String> {
-    let Envoy { node_id, gateway, gateway_found, delta, version, address, types } = envoy;
+    let Envoy { node_id, gateway, gateway_found, delta, version, address, types, waiting } = envoy;
     let variant = if *delta { "delta" } else { "sotw" };
-    let state = match gateway_found {
-        true => sync_state(types),
-        false => "waits: no such gateway".to_owned(),
+    let state = match (gateway_found, waiting) {
+        (true, false) => sync_state(types),
+        (true, true) => "waits: a member is not read yet".to_owned(),
+        (false, _) => "waits: no such gateway".to_owned(),
     };
     let cells = [node_id, gateway, version, address].map(String::clone);
     cells.into_iter().chain([variant.to_owned(), state]).collect()
 }
 
-/// `in sync`, or what is refused or not acknowledged yet, by type.
+/// `in sync`, or what is refused, withheld or not acknowledged yet, by type.
 fn sync_state(types: &[TypeStatus]) -> String {
     let behind = types.iter().filter_map(|status| {
-        let TypeStatus { r#type, sent, acknowledged, refusals: _, last_error, rejected: _ } =
-            status;
+        let TypeStatus {
+            r#type,
+            sent,
+            acknowledged,
+            refusals: _,
+            last_error,
+            rejected: _,
+            withheld,
+        } = status;
         if !last_error.is_empty() {
             return Some(format!("{type} refused: {last_error}"));
+        }
+        if *withheld > 0 {
+            return Some(format!("{type} {withheld} withheld: a member was never read"));
         }
         (acknowledged < sent).then(|| format!("{type} {acknowledged}/{sent} acknowledged"))
     });
