@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinHandle, JoinSet},
 };
 
@@ -36,28 +36,34 @@ const INBOX: usize = 64;
 
 /// Watches the fleet until `changes` is closed or nobody says any more what is wanted.
 ///
-/// `Listed` is sent when all but the Secrets have been listed, and `Synced` when the Secrets that
-/// were then wanted have been too: a restart never drops a certificate that Envoys hold. How the
-/// fleet is reached arrives as `Health`. Nothing is ever taken back because it cannot be read.
+/// `Listed` is sent when all but the Secrets have been listed; `Synced` when the Secrets that were
+/// then wanted have been too, so that a restart never drops a certificate that Envoys hold, and
+/// `registered` says that every member has been heard of. How the fleet is reached arrives as
+/// `Health`. Nothing is ever taken back because it cannot be read.
 pub fn spawn_fleet(
     fleet: Client,
     wanted: watch::Receiver<Wanted>,
     changes: mpsc::Sender<Vec<Change>>,
-    meter: &SourceMeter,
+    meter: SourceMeter,
     timings: SourceTimings,
+    registered: oneshot::Receiver<()>,
 ) -> JoinHandle<()> {
+    // Each of the few watches is its own probe.
+    let timings = SourceTimings { backoff_max: timings.probe_lost, ..timings };
     let link = Link::new(fleet, meter.of(Scope::Fleet));
     let (sender, news) = mpsc::channel(INBOX);
     let tasks = Tasks { link, timings, news: sender, running: JoinSet::new(), by_key: [].into() };
-    tokio::spawn(drive(tasks, news, wanted, changes))
+    tokio::spawn(drive(tasks, news, wanted, registered, changes))
 }
 
 async fn drive(
     mut tasks: Tasks,
     mut news: mpsc::Receiver<(Key, News)>,
     mut wanted: watch::Receiver<Wanted>,
+    mut registered: oneshot::Receiver<()>,
     changes: mpsc::Sender<Vec<Change>>,
 ) {
+    let mut are_members_known = false;
     let mut state = State::default();
     let mut step = state.start();
     loop {
@@ -73,6 +79,11 @@ async fn drive(
                 Ok(()) => state.want(wanted.borrow_and_update().clone()),
                 Err(_) => return,
             },
+            // Of a registry that has ended, nothing more will be heard.
+            _ = &mut registered, if !are_members_known => {
+                are_members_known = true;
+                state.know_members()
+            }
             () = changes.closed() => return,
         };
     }

@@ -16,6 +16,8 @@ mod mirror;
 mod probe;
 mod request;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use connect::{config, connect};

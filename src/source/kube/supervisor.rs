@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::sleep,
+    time::timeout,
 };
 
 use crate::{
@@ -31,7 +31,8 @@ use crate::{
 /// Reads every registered member until `changes` or `registrations` is closed.
 ///
 /// A member is first heard of as [`Change::Register`]. Its objects come in one batch, when all of
-/// its kinds were listed. `fleet` reaches the members that are the fleet itself.
+/// its kinds were listed. `fleet` reaches the members that are the fleet itself. `registered`
+/// resolves when all members that were registered at first have been heard of.
 pub fn spawn_members(
     fleet: Client,
     mut registrations: watch::Receiver<Registrations>,
@@ -39,18 +40,23 @@ pub fn spawn_members(
     changes: mpsc::Sender<Vec<Change>>,
     meter: SourceMeter,
     timings: SourceTimings,
+    registered: oneshot::Sender<()>,
 ) -> JoinHandle<()> {
     let claims = Claims::default();
     let common = Common { fleet, wanted, changes: changes.clone(), claims, meter, timings };
     let mut supervisor = Supervisor { common, members: BTreeMap::new() };
     tokio::spawn(async move {
+        let mut registered = Some(registered);
         loop {
-            let now = registrations.borrow_and_update().clone();
-            supervisor.follow(&now).await;
+            // Before the first change, the value means nothing.
             tokio::select! {
                 changed = registrations.changed() => if changed.is_err() { return },
                 () = changes.closed() => return,
             }
+            let now = registrations.borrow_and_update().clone();
+            supervisor.follow(&now).await;
+            // Nobody may care.
+            registered.take().map(|registered| registered.send(()).ok());
         }
     })
 }
@@ -62,23 +68,28 @@ struct Supervisor {
 
 /// A member that is read.
 struct Supervised {
+    /// The task ends when this is dropped.
     registration: watch::Sender<Registration>,
-    /// Ends with this.
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 impl Supervisor {
     async fn follow(&mut self, registrations: &BTreeMap<MemberId, Registration>) {
         let gone = self.members.extract_if(.., |id, _| !registrations.contains_key(id));
-        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
-        for id in &gone {
+        for (id, Supervised { registration, mut task }) in gone.collect::<Vec<_>>() {
             tracing::info!(member = %id, "no longer registered");
-            self.common.claims.set(id, None);
-        }
-        if !gone.is_empty() {
-            let changes = gone.into_iter().map(Change::Unregister).collect();
+            drop(registration);
+            // What it has begun to say comes before what is said here.
+            task.join_next().await;
+            self.common.claims.set(&id, None);
             // A closed channel ends the supervisor.
-            self.common.changes.send(changes).await.ok();
+            self.common.changes.send(vec![Change::Unregister(id)]).await.ok();
+        }
+        let new = registrations.iter().filter(|(id, _)| !self.members.contains_key(*id));
+        let new: Vec<_> =
+            new.map(|(id, own)| Change::Register(id.clone(), own.locality.clone())).collect();
+        if !new.is_empty() {
+            self.common.changes.send(new).await.ok();
         }
         for (id, registration) in registrations {
             match self.members.get(id) {
@@ -98,12 +109,16 @@ impl Supervisor {
         let (registration, changed) = watch::channel(registration.clone());
         let mut task = JoinSet::new();
         task.spawn(keep_reading(self.common.clone(), id.clone(), changed));
-        self.members.insert(id.clone(), Supervised { registration, _task: task });
+        self.members.insert(id.clone(), Supervised { registration, task });
     }
 }
 
 /// Begins anew whenever the member's task panics. What the store knows of the member stays.
-async fn keep_reading(common: Common, id: MemberId, registration: watch::Receiver<Registration>) {
+async fn keep_reading(
+    common: Common,
+    id: MemberId,
+    mut registration: watch::Receiver<Registration>,
+) {
     for failures in 1.. {
         let mut task = JoinSet::new();
         task.spawn(member::run(common.clone(), registration.clone()));
@@ -116,6 +131,12 @@ async fn keep_reading(common: Common, id: MemberId, registration: watch::Receive
         if common.changes.send(vec![change]).await.is_err() {
             return;
         }
-        sleep(wait).await;
+        if timeout(wait, gone(&mut registration)).await.is_ok() {
+            return;
+        }
     }
+}
+
+async fn gone(registration: &mut watch::Receiver<Registration>) {
+    while registration.changed().await.is_ok() {}
 }

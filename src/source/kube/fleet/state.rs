@@ -84,6 +84,8 @@ pub(super) struct Step {
 pub(super) struct State {
     rows: BTreeMap<Key, Row>,
     wanted: Wanted,
+    /// Whether the engine was told of every member that is declared.
+    are_members_known: bool,
     is_listed: bool,
     is_synced: bool,
     health: Health,
@@ -109,6 +111,12 @@ impl State {
     /// The engine says what it needs.
     pub(super) fn want(&mut self, wanted: Wanted) -> Step {
         self.wanted = wanted;
+        self.settle(Vec::new())
+    }
+
+    /// The engine was told of every member.
+    pub(super) fn know_members(&mut self) -> Step {
+        self.are_members_known = true;
         self.settle(Vec::new())
     }
 
@@ -166,7 +174,7 @@ impl State {
             self.is_listed = true;
             changes.push(Change::Listed(Scope::Fleet));
         }
-        if is_read && self.wanted.is_known && !self.is_synced {
+        if is_read && self.wanted.is_known && self.are_members_known && !self.is_synced {
             self.is_synced = true;
             changes.push(Change::Synced(Scope::Fleet));
         }

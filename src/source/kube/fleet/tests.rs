@@ -79,13 +79,14 @@ fn synced(secrets: &[&str]) -> State {
     for key in [Key::Gateways, Key::Classes, Key::Ingresses] {
         state.hear(&key, News::Listed(vec![]));
     }
+    state.know_members();
     state.want(wanted(&[]));
     state.want(wanted(secrets));
     state
 }
 
 #[test]
-fn a_fleet_is_synced_when_the_secrets_that_are_wanted_have_been_listed() {
+fn a_fleet_is_synced_when_wanted_secrets_were_listed_and_members_are_known() {
     let mut state = State::default();
     assert_eq!(state.start().begun, [Key::Gateways, Key::Classes, Key::Ingresses]);
     let list = || News::Listed(vec![]);
@@ -98,7 +99,8 @@ fn a_fleet_is_synced_when_the_secrets_that_are_wanted_have_been_listed() {
     assert_eq!(step.begun, [named("opaque")]);
     assert_eq!(outline(&step.changes), "+shop/cert +shop/unused");
     let step = state.hear(&named("opaque"), News::Listed(secrets(&["opaque"])));
-    assert_eq!(outline(&step.changes), "+shop/opaque synced Live");
+    assert_eq!(outline(&step.changes), "+shop/opaque");
+    assert_eq!(outline(&state.know_members().changes), "synced Live");
 }
 
 #[test]
@@ -186,7 +188,9 @@ impl Scene {
         let (wanted, asked) = watch::channel(Wanted::default());
         let (sender, changes) = mpsc::channel(8);
         let timings = SourceTimings::PRODUCTION.faster(20);
-        spawn_fleet(client, asked, sender, &SourceMeter::default(), timings);
+        let (registered, members) = oneshot::channel();
+        registered.send(()).unwrap();
+        spawn_fleet(client, asked, sender, SourceMeter::default(), timings, members);
         Scene { served, wanted, changes }
     }
 
