@@ -20,7 +20,9 @@ use crate::{
     settings::SourceTimings,
     source::{
         Wanted,
-        registry::{Access, AccessError, Credentials, Network, Registration, Registrations},
+        registry::{
+            Access, AccessError, Credentials, Network, Registration, Registrations, Revision,
+        },
     },
     store::{Change, Health, Store},
 };
@@ -150,6 +152,7 @@ fn at(server: &str) -> Result<Access, AccessError> {
 fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> Registration {
     Registration {
         id: member(id),
+        revision: Revision::default(),
         locality: crate::store::Locality::default(),
         network: Network::Underlay,
         allowed_endpoints: None,
