@@ -153,7 +153,10 @@ fn the_first_list_of_a_member_changes_no_route_of_a_target_that_spans_it() {
     let mut fresh = Fleet::unread(2, "c2");
     let without: Vec<_> = fresh.fingerprint();
     let kinds = |one: &[_], other: &[_]| -> BTreeSet<Kind> {
-        one.iter().filter(|row| !other.contains(row)).map(|(kind, ..): &(Kind, _, _)| *kind).collect()
+        one.iter()
+            .filter(|row| !other.contains(row))
+            .map(|(kind, ..): &(Kind, _, _)| *kind)
+            .collect()
     };
     assert_eq!(kinds(&both, &without), BTreeSet::from([Kind::Endpoint]));
     assert_eq!(kinds(&without, &both), BTreeSet::from([Kind::Endpoint]));
@@ -166,21 +169,56 @@ fn the_first_list_of_a_member_changes_no_route_of_a_target_that_spans_it() {
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    Ingress { idx: usize, host: usize, service: usize, annotations: usize },
+    Ingress {
+        idx: usize,
+        host: usize,
+        service: usize,
+        annotations: usize,
+    },
     DeleteIngress(usize),
-    Slice { member: usize, service: usize, replicas: usize },
-    Service { member: usize, service: usize, grpc: bool },
-    DeleteService { member: usize, service: usize },
-    Gateway { members: usize, class: usize, port: u16 },
-    Class { bound: bool },
-    Secret { idx: usize, is_valid: bool },
+    Slice {
+        member: usize,
+        service: usize,
+        replicas: usize,
+    },
+    Service {
+        member: usize,
+        service: usize,
+        grpc: bool,
+    },
+    DeleteService {
+        member: usize,
+        service: usize,
+    },
+    Gateway {
+        members: usize,
+        class: usize,
+        port: u16,
+    },
+    Class {
+        bound: bool,
+    },
+    Secret {
+        idx: usize,
+        is_valid: bool,
+    },
     DeleteSecret(usize),
-    Pod { service: usize, replica: usize, version: usize },
-    Relist { member: usize },
+    Pod {
+        service: usize,
+        replica: usize,
+        version: usize,
+    },
+    Relist {
+        member: usize,
+    },
     /// Of `late`, a member that was not there from the start.
-    Register { is_registered: bool },
+    Register {
+        is_registered: bool,
+    },
     Sync,
-    Health { is_stale: bool },
+    Health {
+        is_stale: bool,
+    },
 }
 
 impl Step {

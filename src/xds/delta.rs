@@ -49,9 +49,10 @@ pub(crate) fn resume(channel: &mut Channel, view: &GatewayView) {
         Kind::Secret | Kind::Listener | Kind::Route => return,
     }
     let published = |name: &str, version| view.has_published(kind, name, version);
-    let foreign = channel.ledger.claims().filter(|(name, version)| {
-        version.is_none_or(|version| !published(name, version))
-    });
+    let foreign = channel
+        .ledger
+        .claims()
+        .filter(|(name, version)| version.is_none_or(|version| !published(name, version)));
     let foreign: Vec<_> = foreign.map(|(name, _)| name.clone()).collect();
     channel.withhold(foreign);
 }
