@@ -191,6 +191,23 @@ impl StatusTimings {
         count_step: Duration::from_secs(5),
         contact_lost: SourceTimings::PRODUCTION.stale_after,
     };
+
+    /// Everything this many times faster, for tests; a lease lasts whole seconds.
+    pub fn faster(self, times: u32) -> StatusTimings {
+        let lease_duration = self.lease_duration / times;
+        StatusTimings {
+            lease_duration: Duration::from_secs(lease_duration.as_secs_f64().ceil() as u64),
+            renew_deadline: self.renew_deadline / times,
+            lease_period: self.lease_period / times,
+            write_interval: self.write_interval / times,
+            request_timeout: self.request_timeout / times,
+            first_retry: self.first_retry / times,
+            last_retry: self.last_retry / times,
+            event_window: self.event_window / times,
+            envoy_poll: self.envoy_poll / times,
+            lonely: self.lonely / times,
+        }
+    }
 }
 
 /// What an operator may choose for every gateway.

@@ -46,8 +46,6 @@ pub const MEMBER_ID: &str = "convoy.dev/member-id";
 pub const REGION: &str = "convoy.dev/region";
 /// Annotation with the member's zone.
 pub const ZONE: &str = "convoy.dev/zone";
-/// Annotation with the UID of the member's namespace `kube-system`: no other cluster is read.
-pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's network, `underlay` or `overlay`.
 pub const NETWORK: &str = "convoy.dev/network";
 
