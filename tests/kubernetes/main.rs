@@ -13,6 +13,7 @@
 mod bed;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
+mod faults;
 mod guide;
 mod harness;
 mod hold;
@@ -35,5 +36,6 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    harness::main(&[pods::SCENARIO, guide::SCENARIO, table::scenario()])
+    let scenarios = vec![pods::SCENARIO, guide::SCENARIO, table::scenario()];
+    harness::main(&[scenarios, faults::scenarios()].concat())
 }

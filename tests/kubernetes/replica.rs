@@ -29,38 +29,38 @@ impl Replica {
     /// `convoy serve`, as an operator runs it; `number` is 0 for the first. [`Replica::ready`] waits
     /// for it.
     pub(crate) fn start(world: &World, number: u8) -> Replica {
-        let xds = address(number);
-        let admin = SocketAddr::new(xds.ip(), 18001);
-        let kubeconfig = world.dir().join(format!("convoy-{number}.kubeconfig"));
-        write_kubeconfig(world, &kubeconfig);
-        let arguments = vec![
-            "serve".to_owned(),
-            format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--xds-listen={xds}"),
-            format!("--admin-listen={admin}"),
-            format!("--publish-address={GATEWAY}"),
-            "--lease-namespace=convoy-system".to_owned(),
-        ];
-        let log = world.dir().join(format!("convoy-{number}.log"));
-        let process = Daemon::start(env!("CARGO_BIN_EXE_convoy").as_ref(), arguments, log);
-        Replica { process, xds, admin }
+        Replica::run(world, number, env!("CARGO_BIN_EXE_convoy").as_ref(), |own| {
+            vec![
+                "serve".to_owned(),
+                format!("--kubeconfig={}", own.kubeconfig.display()),
+                format!("--xds-listen={}", own.xds),
+                format!("--admin-listen={}", own.admin),
+                format!("--publish-address={GATEWAY}"),
+                "--lease-namespace=convoy-system".to_owned(),
+            ]
+        })
     }
 
-    /// A Convoy whose timers go at [`pace`].
-    ///
-    /// [`pace`]: crate::paced::pace
+    /// A Convoy whose timers go at [`paced::pace`].
     pub(crate) fn paced(world: &World, number: u8) -> Replica {
-        let xds = address(number);
+        Replica::run(world, number, &std::env::current_exe().unwrap(), |own| {
+            vec![paced::CONVOY.to_owned(), serde_json::to_string(own).unwrap()]
+        })
+    }
+
+    fn run(
+        world: &World,
+        number: u8,
+        program: &Path,
+        arguments: impl FnOnce(&paced::Options) -> Vec<String>,
+    ) -> Replica {
+        let (identity, xds) = (format!("convoy-{number}"), address(number));
         let admin = SocketAddr::new(xds.ip(), 18001);
-        let kubeconfig = world.dir().join(format!("convoy-{number}.kubeconfig"));
+        let kubeconfig = world.dir().join(format!("{identity}.kubeconfig"));
+        let log = world.dir().join(format!("{identity}.log"));
         write_kubeconfig(world, &kubeconfig);
-        let log = world.dir().join(format!("convoy-{number}.log"));
-        let options =
-            paced::Options { kubeconfig, xds, admin, identity: format!("replica-{number}") };
-        let options = serde_json::to_string(&options).unwrap();
-        let program = std::env::current_exe().unwrap();
-        let process = Daemon::start(&program, vec![paced::CONVOY.to_owned(), options], log);
-        Replica { process, xds, admin }
+        let options = paced::Options { kubeconfig, xds, admin, identity };
+        Replica { process: Daemon::start(program, arguments(&options), log), xds, admin }
     }
 
     /// Waits until it has read everything.
