@@ -200,12 +200,8 @@ convoy_member_read_failures_total{{member="c1",reason="Unreachable"}} 2
 convoy_member_read_failures_total{{member="c2",reason="Unreachable"}} 2
 convoy_xds_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_envoys{{gateway="none"}} 1
-# HELP convoy_xds_waiting_envoys Connected Envoys that are served nothing until a member is read or given up.
-# TYPE convoy_xds_waiting_envoys gauge
 convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_waiting_envoys{{gateway="none"}} 0
-# HELP convoy_xds_withheld Resources that Envoys keep because a member was never read.
-# TYPE convoy_xds_withheld gauge
 convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
 convoy_xds_withheld{{gateway="none"}} 0
 convoy_xds_responses_total{{type="rds"}} 7

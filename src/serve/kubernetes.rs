@@ -68,22 +68,29 @@ pub(super) struct Joints {
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
     let Joints { changes, wanted, report, envoys, traffic, meter } = joints;
-    let (registrations, registered) = watch::channel(registry::Registrations::default());
-    let (known, heard) = oneshot::channel();
+    let (registrations, declared) = watch::channel(registry::Registrations::default());
+    let (known, registered) = oneshot::channel();
     let sources = [
         registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
         kube::spawn_members(
             client.clone(),
-            registered.clone(),
+            declared.clone(),
             wanted.clone(),
             changes.clone(),
             traffic.clone(),
             timings.source,
             known,
         ),
-        kube::spawn_fleet(client.clone(), wanted, changes, traffic.clone(), timings.source, heard),
+        kube::spawn_fleet(
+            client.clone(),
+            wanted,
+            changes,
+            traffic.clone(),
+            timings.source,
+            registered,
+        ),
     ];
-    let inputs = status::Inputs { report, envoys, registrations: registered, traffic };
+    let inputs = status::Inputs { report, envoys, registrations: declared, traffic };
     let status =
         status.map(|options| status::spawn(client, inputs, meter, options, timings.status));
     Running { sources: sources.map(Task).into(), status }

@@ -17,7 +17,10 @@ use crate::{
     diag::{Diag, Field, Reason},
     key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     settings::StatusTimings,
-    source::{kube::Traffic, registry::Registration},
+    source::{
+        kube::Traffic,
+        registry::{AccessError, Registration},
+    },
     status::desired::Condition,
 };
 
@@ -60,9 +63,16 @@ pub(super) fn rows(
 ) -> Members {
     let mut members = Members::default();
     let unknown = MemberReport::default();
-    for (id, Registration { revision, declared_by, .. }) in registrations {
+    for (id, Registration { revision, declared_by, access, .. }) in registrations {
         let own = report.members.get(id).unwrap_or(&unknown);
-        members.findings.extend(finding(declared_by, own));
+        // Nothing can be said to what is gone, and another member may be declared in its place.
+        if matches!(access, Err(AccessError::Undeclared(_))) {
+            continue;
+        }
+        let is_said = |reason: &str| {
+            report.diags.about(declared_by).any(|diag| diag.reason.to_string() == reason)
+        };
+        members.findings.extend(finding(declared_by, own, is_said));
         if declared_by.kind == ObjectKind::MemberCluster {
             let traffic = traffic.get(&Scope::Member(id.clone()));
             let contact = traffic.and_then(|own| Some((own.last_contact?, own.contact_age()?)));
@@ -131,14 +141,18 @@ pub(super) fn is_due(
     }
 }
 
-/// What is said about the object that declares a member which cannot be read. The registry says
-/// itself what is wrong with credentials, and who leaves a member alone knows it.
-fn finding(declared_by: &ObjectRef, own: &MemberReport) -> Option<Diag> {
+/// What is said about the object that declares a member which cannot be read, unless the registry
+/// says the same already. Who had it left alone knows it.
+fn finding(
+    declared_by: &ObjectRef,
+    own: &MemberReport,
+    is_said: impl Fn(&str) -> bool,
+) -> Option<Diag> {
     let Trouble { reason, message } = own.trouble()?;
-    let is_said = ["CredentialsMissing", "InvalidKubeconfig", "Paused"].contains(reason);
     let kept = if own.synced { "; what was read before is still served" } else { "" };
     let message = format!("{reason}: {message}{kept}");
-    (!is_said).then(|| Diag::error(&Field::of(declared_by), Reason::MemberStale, message))
+    let is_news = *reason != "Paused" && !is_said(reason);
+    is_news.then(|| Diag::error(&Field::of(declared_by), Reason::MemberStale, message))
 }
 
 /// Whole seconds, as everywhere in Kubernetes.
@@ -232,7 +246,8 @@ mod tests {
     fn a_member_that_cannot_be_read_is_a_finding_unless_somebody_says_so_already() {
         let object = ObjectRef::fleet(ObjectKind::Secret, ObjectName::new("convoy-system", "c1"));
         let check = |state: MemberState, expect: Option<&str>| {
-            let found = finding(&object, &report(state)).map(|diag| diag.message);
+            let is_said = |reason: &str| reason == "CredentialsMissing";
+            let found = finding(&object, &report(state), is_said).map(|diag| diag.message);
             assert_eq!(found.as_deref(), expect);
         };
         check(MemberState::Live, None);

@@ -22,7 +22,7 @@ use crate::{
     snapshot::Kind,
     source::{
         kube::Traffic,
-        registry::{Access, Network, Registration, Revision},
+        registry::{Access, AccessError, Network, Registration, Revision},
     },
     store::Locality,
 };
@@ -523,6 +523,22 @@ async fn fault_a01_a_member_says_why_it_is_stale_and_since_when() {
     // It answered a moment ago; the short silence since then is none.
     assert_eq!(api.status(&path)["conditions"][0]["status"], "True");
     assert_eq!(api.writes("memberclusters"), written + 1);
+    // It is gone, and nothing is said to it any more.
+    api.create_ingress("web");
+    let mut gone = Registrations::unwrap_or_clone(declared_by(&object));
+    gone.values_mut().for_each(|own| own.access = Err(AccessError::Undeclared("gone".into())));
+    own.registrations.send_replace(Arc::new(gone));
+    own.reports.send_modify(|report| {
+        let members = Arc::make_mut(&mut report.members);
+        members.values_mut().for_each(|own| own.state = MemberState::Live);
+        report.attachments.attach(
+            &ObjectName::new("demo", "web"),
+            &"web".into(),
+            &GatewayId::mse("gw"),
+        );
+    });
+    within("address", || api.status(&ingress_path("web")) == address()).await;
+    assert_eq!(synced("status"), "False");
     own.handle.shutdown().await;
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Lines, Write},
+    io::{self, BufRead, BufReader, Lines, Write},
     os::unix::process::CommandExt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -22,6 +22,7 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     bed::{Bed, netns},
@@ -257,6 +258,9 @@ impl Drop for Stage {
 /// Runs something in the namespaces of this process.
 fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
     netns::set_up();
+    // What a Convoy in this process says is part of the report of a failed step.
+    let filter = EnvFilter::new("convoy=info");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     part(&runtime);
@@ -271,7 +275,7 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
         scene.install_proxied(scenario.members);
     }
     figure(&format!("{} clusters started in {:?}", 1 + scenario.members.len(), start.elapsed()));
-    for name in std::io::stdin().lines().map_while(Result::ok) {
+    for name in io::stdin().lines().map_while(Result::ok) {
         let step = scenario.steps.iter().find(|step| step.name == name).unwrap();
         let body = async {
             if scenario.order == Order::Any {

@@ -49,7 +49,7 @@ async fn bare_watch(scene: &Scene) -> mpsc::Receiver<Instant> {
 /// Returns when the Envoy has so many endpoints in the assignment of the row's only backend.
 async fn has_members(scene: &Scene, n: u64) {
     let start = Instant::now();
-    let gauge = "cluster.gateway-demo/service1:80.membership_total";
+    let gauge = "cluster.gateway-demo/service1_80.membership_total";
     while scene.bed.envoy().stat(gauge).await != n {
         assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}");
     }

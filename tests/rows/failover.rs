@@ -108,7 +108,7 @@ pub(crate) async fn start(bed: &mut Bed, annotate: impl Fn(Ingress) -> Ingress) 
     ROUTES.iter().for_each(|route| bed.ingress(&annotate(route.ingress())));
     bed.start_guide().await;
     for route in ROUTES {
-        bed.settle(50, &route.request(), |replies| replies.codes().only("200")).await;
+        bed.settle(10, &route.request(), |replies| replies.codes().only("200")).await;
     }
 }
 

@@ -53,7 +53,7 @@ pub const ZONE: &str = "convoy.dev/zone";
 pub const NETWORK: &str = "convoy.dev/network";
 
 /// Every declared member by id. An id is here as long as something declares it, and after its
-/// declaration is gone it stays with [`AccessError::CredentialsMissing`]: a deleted Secret never
+/// declaration is gone it stays with [`AccessError::Undeclared`]: a deleted Secret never
 /// removes a member (faults.md A8). Published through a `tokio::sync::watch` channel.
 pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
 
@@ -117,6 +117,8 @@ pub enum Access {
 pub enum AccessError {
     /// There is no Secret, or no such key in it. Holds which.
     CredentialsMissing(String),
+    /// Nothing declares the member any more. Holds what did.
+    Undeclared(String),
     /// The credentials are refused. Holds the field and why, never a secret value.
     InvalidKubeconfig(String),
 }
@@ -125,7 +127,7 @@ impl AccessError {
     /// Stable, UpperCamelCase; the same word as in `store::Health::Stale`.
     pub fn reason(&self) -> &'static str {
         match self {
-            AccessError::CredentialsMissing(_) => "CredentialsMissing",
+            AccessError::CredentialsMissing(_) | AccessError::Undeclared(_) => "CredentialsMissing",
             AccessError::InvalidKubeconfig(_) => "InvalidKubeconfig",
         }
     }
@@ -133,11 +135,10 @@ impl AccessError {
 
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccessError::CredentialsMissing(message) | AccessError::InvalidKubeconfig(message) => {
-                f.write_str(message)
-            }
-        }
+        let (AccessError::CredentialsMissing(message)
+        | AccessError::Undeclared(message)
+        | AccessError::InvalidKubeconfig(message)) = self;
+        f.write_str(message)
     }
 }
 
