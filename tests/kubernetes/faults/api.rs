@@ -23,6 +23,7 @@ use crate::{
     clusters::{pod::Order, proxy::Way},
     harness::scenario,
     paced::is_soak,
+    pods::ready_addresses,
     rows::figure,
     scene::Scene,
 };
@@ -227,6 +228,7 @@ async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
 async fn scale(scene: &Scene, member: &str, replicas: usize) {
     let cluster = &scene.world.member(member).cluster;
     cluster.kubectl(&format!("scale deployment web-demo --replicas={replicas} -n {NAMESPACE}"));
+    ready_addresses(cluster, "service1", replicas).await;
     eventually(SETTLE, "Envoy has the pods", || async {
         let shard = shard(scene, member).await;
         if addresses(&shard).count() == replicas { Ok(()) } else { Err(format!("{shard:?}")) }
