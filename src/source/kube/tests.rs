@@ -45,13 +45,17 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(TIMINGS())
+    }
+
+    fn with(timings: SourceTimings) -> World {
         let (registrations, declared) = watch::channel(Registrations::default());
         let (wanted, asked) = watch::channel(Wanted { is_known: true, ..Wanted::default() });
         let (sender, changes) = mpsc::channel(8);
         let meter = SourceMeter::default();
         let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let fleet = Client::try_from(nowhere).unwrap();
-        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS());
+        spawn_members(fleet, declared, asked, sender, meter.clone(), timings);
         World {
             store: Store::default(),
             members: BTreeMap::new(),
