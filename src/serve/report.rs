@@ -25,7 +25,11 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
     let gateways = engine.members().into_iter();
     report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
     report.members = Arc::new(members(store));
-    report.diags = engine.findings().all().clone();
+    report.diags = match report.was_ready {
+        true => engine.findings().all().clone(),
+        // What only seems to be missing, because it was not read yet, is no finding.
+        false => store.reports().flat_map(|(_, diags)| diags).cloned().collect(),
+    };
     report.attachments = engine.attachments().clone();
     let work = engine.work();
     report.engine = EngineCounters {
