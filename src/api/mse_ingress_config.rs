@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::condition::conditions;
+use super::condition::conditions;
 
 /// `spec`. Every field is optional and unknown ones are kept, so that a vendor's manifest is
 /// accepted verbatim; what is wrong with the values is said in `status`.

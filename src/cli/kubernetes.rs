@@ -8,16 +8,14 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{
-    cli::member::NamespaceFlags,
+    cli::{flags, member::NamespaceFlags},
     gateway::Address,
     key::ObjectName,
+    rbac::LEASE,
     serve::Kubernetes,
     source::kube::connect,
     status::{self, identity},
 };
-
-/// Name of the `Lease` that all replicas share.
-const LEASE: &str = "convoy";
 
 /// Which cluster is the fleet, and what is written to it.
 #[derive(Debug, Args)]
@@ -42,7 +40,7 @@ pub(super) struct KubernetesFlags {
     publish_addresses: Vec<Address>,
     /// A Service of type LoadBalancer in the fleet whose addresses are published too
     #[arg(long, env = "CONVOY_PUBLISH_SERVICE", value_name = "NAMESPACE/NAME")]
-    #[arg(value_parser = object_name)]
+    #[arg(value_parser = flags::namespaced)]
     publish_service: Option<ObjectName>,
     /// Namespace of the Lease that decides which replica writes status; without it, that of the
     /// Pod or of the kubeconfig's context
@@ -64,14 +62,5 @@ impl KubernetesFlags {
         };
         let namespaces = self.namespaces.namespaces();
         Ok(Kubernetes { client, namespaces, status: Some(status) })
-    }
-}
-
-fn object_name(text: &str) -> Result<ObjectName, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-            Ok(ObjectName::new(namespace, name))
-        }
-        Some(_) | None => Err("a namespace and a name with `/` between are expected".to_owned()),
     }
 }

@@ -1,10 +1,9 @@
 //! `convoy member`: clusters come and go.
 //!
-//! Owns what is written for a member: an account in it ([`account`]), and a Secret in the fleet
-//! ([`secret`]). Who wins an id and what credentials may be is the registry's. Nothing here
-//! talks to a running Convoy.
+//! Owns what is written for a member: an account in it, with the rules of [`crate::rbac`], and a
+//! Secret in the fleet ([`secret`]). Who wins an id and what credentials may be is the registry's.
+//! Nothing here talks to a running Convoy.
 
-mod account;
 mod add;
 mod list;
 mod remove;
@@ -20,10 +19,10 @@ use kube::{
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
     core::GroupVersionKind,
 };
-use serde_json::Value;
 
 use crate::{
     api::MemberCluster,
+    rbac::Manifest,
     source::{
         kube::connect,
         registry::{DEFAULT_NAMESPACES, Declarations, declarations},
@@ -114,19 +113,34 @@ async fn declared(fleet: &Client, flags: &NamespaceFlags) -> Result<Declarations
     Ok(declarations(namespaces, secrets, clusters))
 }
 
+/// Whether a request changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Write,
+    /// The API server judges it as if it did.
+    Rehearse,
+}
+
 /// Writes a manifest by server-side apply.
-async fn apply(client: &Client, plural: &str, manifest: &Value) -> Result<()> {
+async fn apply(client: &Client, manifest: &Manifest, mode: Mode) -> Result<()> {
     let object: DynamicObject =
-        serde_json::from_value(manifest.clone()).context("build a manifest")?;
-    let types = object.types.as_ref().context("a manifest has a kind")?;
+        serde_json::from_value(manifest.object.clone()).context("build a manifest")?;
+    let types = object.types.as_ref().context("a manifest has a type")?;
     let kind = GroupVersionKind::try_from(types).context("a manifest has an apiVersion")?;
-    let kind = ApiResource::from_gvk_with_plural(&kind, plural);
+    let kind = ApiResource::from_gvk_with_plural(&kind, manifest.plural);
     let api: Api<DynamicObject> = match object.namespace() {
         Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &kind),
         None => Api::all_with(client.clone(), &kind),
     };
     let name = object.name_any();
-    let params = PatchParams::apply(MANAGER).force();
-    let written = api.patch(&name, &params, &Patch::Apply(manifest)).await;
+    let dry_run = mode == Mode::Rehearse;
+    let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
+    let written = api.patch(&name, &params, &Patch::Apply(&manifest.object)).await;
     written.with_context(|| format!("apply {} {name}", kind.kind)).map(drop)
+}
+
+/// Whether the API server said that something is not there.
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let answer = error.downcast_ref::<kube::Error>();
+    matches!(answer, Some(kube::Error::Api(status)) if status.code == 404)
 }

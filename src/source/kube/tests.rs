@@ -4,6 +4,7 @@ mod fake;
 mod lists;
 mod members;
 mod rotation;
+mod watches;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,7 +20,9 @@ use crate::{
     settings::SourceTimings,
     source::{
         Wanted,
-        registry::{Access, AccessError, Credentials, Network, Registration, Registrations},
+        registry::{
+            Access, AccessError, Credentials, Network, Registration, Registrations, Revision,
+        },
     },
     store::{Change, Health, Store},
 };
@@ -149,6 +152,7 @@ fn at(server: &str) -> Result<Access, AccessError> {
 fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> Registration {
     Registration {
         id: member(id),
+        revision: Revision::default(),
         locality: crate::store::Locality::default(),
         network: Network::Underlay,
         allowed_endpoints: None,
@@ -158,6 +162,11 @@ fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> 
         declared_by: ObjectRef::fleet(ObjectKind::Secret, ObjectName::new("convoy-system", id)),
         created,
     }
+}
+
+/// A member that never answers.
+pub(super) fn unreachable(id: &str) -> Registration {
+    registration(id, at("http://127.0.0.1:9"), 1)
 }
 
 fn line(change: &Change) -> Option<String> {
