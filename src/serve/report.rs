@@ -41,17 +41,8 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
 
 fn unsynced(store: &Store) -> Vec<Scope> {
     let fleet = (!store.is_fleet_synced()).then_some(Scope::Fleet);
-    let members = store.members().filter(|(_, member)| member.is_registered());
-    let members = members.filter(|(_, member)| !member.is_synced() && !is_given_up(member));
+    let members = store.members().filter(|(_, member)| member.is_awaited());
     fleet.into_iter().chain(members.map(|(id, _)| Scope::Member(id.clone()))).collect()
-}
-
-/// Nobody waits for it any more (xds.md 3.15).
-fn is_given_up(member: &Member) -> bool {
-    match member.health() {
-        Health::Connecting | Health::Syncing | Health::Live => false,
-        Health::Stale { .. } => true,
-    }
 }
 
 fn fleet(store: &Store, before: &FleetReport) -> FleetReport {
