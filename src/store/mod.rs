@@ -42,6 +42,8 @@ pub enum Touched {
     Service(MemberId, ObjectName),
     /// A member's registration, locality or first sync.
     Member(MemberId),
+    /// How a member is reached.
+    Health(MemberId),
     /// What some source has to say about its inputs.
     Reports,
 }
@@ -72,7 +74,10 @@ impl Store {
             Change::Register(id, locality) => {
                 self.edit_member(&id, |member| member.set_registration(Some(locality)))
             }
-            Change::Health(id, health) => self.edit_member(&id, |m| m.set_health(health)),
+            Change::Health(id, health) => {
+                let is_news = self.with_member(&id, |member| member.set_health(health));
+                is_news.then_some(Touched::Health(id)).into_iter().collect()
+            }
             Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
             Change::Report { source, diags } => {
                 let is_news = if diags.is_empty() {

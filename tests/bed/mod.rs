@@ -200,10 +200,15 @@ impl Bed {
 
     /// Ends the control plane and starts it again.
     pub(crate) async fn restart_convoy(&mut self) {
+        self.stop_convoy().await;
+        self.start_convoy().await;
+    }
+
+    /// Ends the control plane; Envoys keep what they have.
+    pub(crate) async fn stop_convoy(&mut self) {
         if let Some(convoy) = self.convoy.take() {
             convoy.stop().await;
         }
-        self.start_convoy().await;
     }
 
     /// Starts the Envoy, or starts it again.

@@ -23,6 +23,7 @@ mod paths;
 mod selftest;
 mod subset;
 mod tls;
+mod withholding;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn rows() -> Vec<Row> {
         hosts::rows(),
         tls::rows(),
         control_plane::rows(),
+        withholding::rows(),
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),

@@ -102,6 +102,7 @@ pub(super) fn synced(member: &str) -> Change {
     Change::Synced(Scope::Member(id(member)))
 }
 
+/// It is listed for the first time, or cannot be.
 pub(super) fn health(member: &str, is_stale: bool) -> Change {
     let stale = Health::Stale { reason: "SyncTimeout", message: String::new() };
     Change::Health(id(member), if is_stale { stale } else { Health::Syncing })
