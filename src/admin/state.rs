@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::AtomicU64},
+    time::Instant,
 };
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -18,6 +19,7 @@ use crate::{
     gateway::{Attachments, Declared},
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
+    source::kube::SourceMeter,
 };
 
 /// Everything the admin address can be asked about.
@@ -31,6 +33,8 @@ pub struct State {
     pub envoys: Arc<dyn Envoys>,
     /// How long ticks took; observed by the engine's driver, which owns the clock.
     pub tick_seconds: Histogram,
+    /// What went to and fro with API servers; nothing where there are none.
+    pub traffic: SourceMeter,
     /// What was written to the fleet; all zero where nothing is.
     pub status: Arc<StatusMeter>,
 }
@@ -50,11 +54,16 @@ pub fn tick_histogram() -> Histogram {
 /// What the engine knows after a tick.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Whether the engine has published once.
+    /// Whether views are published: not before the fleet has been read to the end.
     pub published: bool,
+    /// Whether everything had been read, or was given up waiting for, once. It stays so, whatever
+    /// cannot be read later (faults.md P10).
+    pub was_ready: bool,
     /// Sources that have not been read to the end yet; nobody waits for these any more once
     /// their deadline has passed (xds.md 3.15), so then they are not listed.
     pub unsynced: Vec<Scope>,
+    /// The fleet.
+    pub fleet: FleetReport,
     /// Every gateway with its members, in the order of `remote-clusters`.
     pub gateways: Arc<BTreeMap<GatewayId, Vec<MemberId>>>,
     /// Every gateway object, also one that is invalid.
@@ -69,20 +78,57 @@ pub struct Report {
     pub engine: EngineCounters,
 }
 
+/// The fleet, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetReport {
+    /// Why it is not read at the moment, if that is known.
+    pub trouble: Option<Trouble>,
+    /// Since when there has been trouble.
+    pub trouble_since: Option<Instant>,
+}
+
 /// One member, as last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberReport {
+    /// How it is read.
+    pub state: MemberState,
     /// Whether it has been read to the end once.
     pub synced: bool,
     /// Services.
     pub services: u64,
     /// Ready endpoints.
     pub endpoints: u64,
-    /// Why it is not read at the moment, if that is known.
-    pub trouble: Option<Trouble>,
+    /// Region of the cluster; empty if unknown.
+    pub region: String,
+    /// Zone of the cluster; empty if unknown.
+    pub zone: String,
 }
 
-/// Why a member is not read. What was read before is still served.
+impl MemberReport {
+    /// Why it is not read at the moment, if that is known.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match &self.state {
+            MemberState::Connecting | MemberState::Syncing | MemberState::Live => None,
+            MemberState::Stale(trouble) => Some(trouble),
+        }
+    }
+}
+
+/// How a member is read (faults.md, Principles).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberState {
+    /// No answer yet.
+    #[default]
+    Connecting,
+    /// Being read for the first time.
+    Syncing,
+    /// Read, and watched.
+    Live,
+    /// It cannot be read. What was read before is still served.
+    Stale(Trouble),
+}
+
+/// Why a cluster is not read. What was read before is still served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Stable, UpperCamelCase.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::GatewayDefaults;
+use crate::{key::ObjectName, settings::GatewayDefaults, source::registry::Network};
 
 /// What holds for every gateway unless its object says otherwise.
 #[derive(Debug, Args)]
@@ -46,6 +46,34 @@ impl GatewayFlags {
     }
 }
 
+/// How Envoys reach the Pods of a member, as it is written on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum NetworkName {
+    /// Pod addresses are routable
+    Underlay,
+    /// Through NodePorts
+    Overlay,
+}
+
+impl From<NetworkName> for Network {
+    fn from(name: NetworkName) -> Network {
+        match name {
+            NetworkName::Underlay => Network::Underlay,
+            NetworkName::Overlay => Network::Overlay,
+        }
+    }
+}
+
+/// Parses `NAMESPACE/NAME`.
+pub(super) fn namespaced(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        Some(_) | None => Err("it is written NAMESPACE/NAME".to_owned()),
+    }
+}
+
 /// What is logged, and how. The log goes to stderr.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Log")]
@@ -67,7 +95,9 @@ enum LogFormat {
 impl LogFlags {
     /// Sets the log of this process up. Once.
     pub(super) fn init(&self) -> Result<()> {
-        let filter = EnvFilter::try_new(&self.log_level).context("parse --log-level")?;
+        // The client logs answers that are no news to us; a level named for it wins.
+        let filter = format!("kube_client=error,{}", self.log_level);
+        let filter = EnvFilter::try_new(filter).context("parse --log-level")?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         match self.log_format {
             LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),

@@ -176,6 +176,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => BTreeSet::new(),
         }
     }
@@ -190,6 +191,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),
         }
     }

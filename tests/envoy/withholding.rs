@@ -69,6 +69,7 @@ impl Convoy {
             Change::Upsert(at, _)
             | Change::Delete(at, ..)
             | Change::Replace(at, ..)
+            | Change::Listed(at)
             | Change::Synced(at) => *at != scope,
             Change::Register(..)
             | Change::Unregister(_)
@@ -120,7 +121,10 @@ async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
     assert!(!split.only("200") && !split.only("404"), "{split:?}");
 
     let message = String::new();
-    convoy.tick([Change::Health(c2.clone(), Health::Stale { reason: "SyncTimeout", message })]);
+    convoy.tick([Change::Health(
+        Scope::Member(c2.clone()),
+        Health::Stale { reason: "SyncTimeout", message },
+    )]);
     bed.settle_over(&fresh, 100, &get("/svc1"), |replies| replies.envs().only(C1)).await;
     bed.shares(300, &get("/svc1"), &both, 2.0).await;
 
