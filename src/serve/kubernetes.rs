@@ -58,33 +58,41 @@ pub(super) struct Joints {
     pub(super) report: watch::Receiver<Report>,
     /// Who is connected.
     pub(super) envoys: Arc<EnvoyRegistry>,
-    /// Counts what is written.
-    pub(super) meter: Arc<StatusMeter>,
     /// Counts what is read.
     pub(super) traffic: SourceMeter,
+    /// Counts what is written.
+    pub(super) meter: Arc<StatusMeter>,
 }
 
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted, report, envoys, meter, traffic } = joints;
-    let (registrations, members) = watch::channel(registry::Registrations::default());
+    let Joints { changes, wanted, report, envoys, traffic, meter } = joints;
+    let (registrations, declared) = watch::channel(registry::Registrations::default());
     let (known, registered) = oneshot::channel();
     let sources = [
         registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
         kube::spawn_members(
             client.clone(),
-            members,
+            declared.clone(),
             wanted.clone(),
             changes.clone(),
             traffic.clone(),
             timings.source,
             known,
         ),
-        kube::spawn_fleet(client.clone(), wanted, changes, traffic, timings.source, registered),
+        kube::spawn_fleet(
+            client.clone(),
+            wanted,
+            changes,
+            traffic.clone(),
+            timings.source,
+            registered,
+        ),
     ];
+    let inputs = status::Inputs { report, envoys, registrations: declared, traffic };
     let status =
-        status.map(|options| status::spawn(client, report, envoys, meter, options, timings.status));
+        status.map(|options| status::spawn(client, inputs, meter, options, timings.status));
     Running { sources: sources.map(Task).into(), status }
 }
 

@@ -73,8 +73,15 @@ pub(crate) fn fill(
 ) -> Option<Batch> {
     if channel.kind.is_full_state() {
         let due = channel.take_due(view, latest, Budget::UNLIMITED);
-        let silent = due.is_empty() && !channel.must_answer;
-        return (!silent).then(|| whole(channel, view, held, due.upserts));
+        if due.is_empty() && !channel.must_answer {
+            return None;
+        }
+        let batch = whole(channel, view, held, due.upserts);
+        // A view that waited at the gate may lack for a moment what came back since.
+        let newest = latest.table(channel.kind);
+        let back = batch.removed.iter().filter(|name| newest.get(name).is_some());
+        back.for_each(|name| channel.touch(name));
+        return Some(batch);
     }
     let budget = channel.budget();
     let due = channel.take_due(view, latest, budget);

@@ -165,6 +165,28 @@ fn row_025_and_026_nobody_has_anything() {
     check(&World::new("", &[]), "svc@c1", " | ", None);
 }
 
+/// Nobody knows yet what it has, so nothing is said to be missing, and a target may span it.
+#[test]
+fn a_member_that_was_never_read_may_have_anything() {
+    let world = World::new("c1 c2", &["c1 svc 10.0.0.1=gray"]).unread("c2");
+    check(&world, "svc", "c1(1) 10.0.0.1", Some("c1(0) | c1(1) 10.0.0.1"));
+    for (target_text, form) in [
+        ("svc", Form::Composite),
+        ("other", Form::Plain),
+        ("svc@c1", Form::Plain),
+        ("svc@c2", Form::Plain),
+        ("svc@pod=blue", Form::Composite),
+    ] {
+        assert_eq!(world.form(&target(target_text)), form, "{target_text}");
+        let target = target(target_text);
+        assert_eq!(said(&shape(&target, &world.offers()).1), [""; 0]);
+        assert_eq!(said(&world.arrange(&target).1), [""; 0]);
+    }
+    let nobody = World::new("c1 c2 c3", &[]).unread("c2 c3");
+    assert_eq!(nobody.form(&target("svc")), Form::Composite);
+    check(&nobody, "svc", "c1(0)", Some("c1(0)"));
+}
+
 #[test]
 fn row_030_a_port_that_one_member_lacks() {
     let mut world = World::new("c1 c2", &["c1 svc 10.0.0.1"]);

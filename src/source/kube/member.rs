@@ -113,6 +113,8 @@ struct Member {
     identity: Option<ClusterUid>,
     /// Its objects are in the store.
     is_served: bool,
+    /// It is known to have nothing, because another member is the same cluster.
+    has_yielded: bool,
     /// Why the connection in force had to be made anew, until it is open.
     broken: Option<(&'static str, String)>,
     /// Connections in a row that had to be made anew.
@@ -132,6 +134,7 @@ impl Member {
             unusable: None,
             identity: None,
             is_served: false,
+            has_yielded: false,
             broken: None,
             breaks: 0,
             said: None,
@@ -235,17 +238,26 @@ impl Member {
         self.proven = self.connect(&access, delay);
     }
 
-    /// Who has the better claim to the same cluster is served instead, as soon as it is.
+    /// Who has the better claim to the same cluster is served instead, as soon as it is. From then
+    /// on nobody need wait for this one: it is known to have nothing.
     async fn yield_to_rival(&mut self) -> Result<(), Closed> {
-        let rival = self.identity.as_ref().and_then(|uid| self.rival(uid));
-        if !self.is_served || !rival.is_some_and(|rival| rival.is_served) {
+        let rival = self.uid().and_then(|uid| self.rival(uid));
+        if self.has_yielded || !rival.is_some_and(|rival| rival.is_served) {
             return Ok(());
         }
-        self.is_served = false;
-        let access = self.proven.take().map(|own| own.access().clone());
-        self.proven = access.and_then(|access| self.connect(&access, Duration::ZERO));
-        let gone = self.mirrors.values_mut().flat_map(Mirror::clear).collect();
-        self.send(gone).await
+        (self.has_yielded, self.is_served) = (true, false);
+        if let Some(open) = self.proven.take_if(|own| own.is_open()) {
+            self.proven = self.connect(open.access(), Duration::ZERO);
+        }
+        let mut changes = self.mirrors.values_mut().flat_map(Mirror::clear).collect();
+        self.everything(&mut changes);
+        self.send(changes).await
+    }
+
+    /// Which cluster it is, as far as is known.
+    fn uid(&self) -> Option<&ClusterUid> {
+        let proven = self.proven.as_ref().filter(|own| self.mismatch(own).is_none());
+        proven.and_then(Connection::uid).or(self.identity.as_ref())
     }
 
     fn rival(&self, uid: &ClusterUid) -> Option<Rival> {
@@ -277,14 +289,21 @@ impl Member {
         let Some(connection) = &mut self.proven else { return Ok(()) };
         let gathered = connection.open();
         self.identity = connection.uid().cloned();
-        self.is_served = true;
+        (self.is_served, self.has_yielded) = (true, false);
         self.broken = None;
         let mut changes = Vec::new();
         for (part, all) in gathered {
             let own = self.mirror(&part).list(all);
             changes.extend(own.into_iter().filter(|own| matches!(own, Change::Report { .. })));
         }
-        // Not the differences: another task may have filled the store before this one.
+        self.everything(&mut changes);
+        tracing::info!(member = %self.id(), "listed and watched");
+        self.send(changes).await
+    }
+
+    /// All that is known, and that it is all. Not the differences to what was known before:
+    /// another task may have filled the store before this one.
+    fn everything(&self, changes: &mut Vec<Change>) {
         let scope = Scope::Member(self.id().clone());
         for kind in [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Pod] {
             let mirrors = self.mirrors.iter().filter(|(part, _)| part.kind() == kind);
@@ -292,14 +311,10 @@ impl Member {
             changes.push(Change::Replace(scope.clone(), kind, objects));
         }
         changes.push(Change::Synced(scope));
-        tracing::info!(member = %self.id(), "listed and watched");
-        self.send(changes).await
     }
 
     fn claim(&mut self) {
-        let uid = self.proven.as_ref().filter(|own| self.mismatch(own).is_none());
-        let uid = uid.and_then(Connection::uid).or(self.identity.as_ref());
-        let claim = uid.map(|uid| Claim {
+        let claim = self.uid().map(|uid| Claim {
             uid: uid.clone(),
             rank: Rank::of(&self.registration),
             is_served: self.is_served,

@@ -29,25 +29,31 @@ pub(super) type ClusterUid = Arc<str>;
 /// Probes until nobody hears the answers any more.
 ///
 /// Without an answer, the next probe goes through a client that `renew` makes: connections that
-/// are dead on the way look alive from here. The first answer after that is a recovery.
+/// are dead on the way look alive from here. The first success after a failure is a recovery.
 pub(super) async fn run(
     link: Link,
     renew: impl Fn() -> Option<Client>,
     answers: mpsc::Sender<Result<ClusterUid, Trouble>>,
     timings: SourceTimings,
 ) {
-    let mut is_lost = false;
+    let mut has_failed = false;
     loop {
         let answer = ask(&link.client(), timings.request).await;
-        let was_lost = std::mem::replace(&mut is_lost, is_no_answer(&answer));
-        match &answer {
-            Ok(_) => link.meter().contact(),
-            Err(trouble) => link.meter().failure(trouble.reason()),
-        }
+        let is_lost = answer.as_ref().is_err_and(|trouble| !trouble.fault.is_refusal());
         if is_lost {
             renew().into_iter().for_each(|client| link.renew(client));
-        } else if was_lost {
-            link.recovered();
+        }
+        match &answer {
+            Ok(_) => {
+                link.meter().contact();
+                if std::mem::take(&mut has_failed) {
+                    link.recovered();
+                }
+            }
+            Err(trouble) => {
+                link.meter().failure(trouble.reason());
+                has_failed = true;
+            }
         }
         if answers.send(answer).await.is_err() {
             return;
@@ -61,10 +67,6 @@ pub(super) async fn run(
             }
         }
     }
-}
-
-fn is_no_answer(answer: &Result<ClusterUid, Trouble>) -> bool {
-    answer.as_ref().is_err_and(|trouble| !trouble.fault.is_refusal())
 }
 
 async fn ask(client: &Client, limit: Duration) -> Result<ClusterUid, Trouble> {

@@ -108,20 +108,28 @@ impl Supervisor {
     fn begin(&mut self, id: &MemberId, registration: &Registration) {
         let (registration, changed) = watch::channel(registration.clone());
         let mut task = JoinSet::new();
-        task.spawn(keep_reading(self.common.clone(), id.clone(), changed));
+        let common = self.common.clone();
+        let read = {
+            let (common, changed) = (common.clone(), changed.clone());
+            move || member::run(common.clone(), changed.clone())
+        };
+        task.spawn(keep_reading(read, id.clone(), common, changed));
         self.members.insert(id.clone(), Supervised { registration, task });
     }
 }
 
 /// Begins anew whenever the member's task panics. What the store knows of the member stays.
-async fn keep_reading(
-    common: Common,
+async fn keep_reading<R>(
+    read: impl Fn() -> R,
     id: MemberId,
+    common: Common,
     mut registration: watch::Receiver<Registration>,
-) {
+) where
+    R: Future<Output = ()> + Send + 'static,
+{
     for failures in 1.. {
         let mut task = JoinSet::new();
-        task.spawn(member::run(common.clone(), registration.clone()));
+        task.spawn(read());
         let Some(Err(err)) = task.join_next().await else { return };
         let wait = backoff(failures, &common.timings);
         tracing::error!(member = %id, %err, ?wait, "the task of a member failed; it begins anew");
@@ -139,4 +147,47 @@ async fn keep_reading(
 
 async fn gone(registration: &mut watch::Receiver<Registration>) {
     while registration.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_member_whose_task_panics_is_stale_and_begins_anew() {
+        let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let (_asking, wanted) = watch::channel(Wanted::default());
+        let (changes, mut said) = mpsc::channel(8);
+        let common = Common {
+            fleet: Client::try_from(nowhere).unwrap(),
+            wanted,
+            changes,
+            claims: Claims::default(),
+            meter: SourceMeter::default(),
+            timings: SourceTimings::PRODUCTION.faster(20),
+        };
+        let id = MemberId::new("c1").unwrap();
+        let (_declaring, changed) = watch::channel(crate::source::kube::tests::unreachable("c1"));
+        let count = Arc::new(AtomicU32::new(0));
+        let runs = count.clone();
+        let read = move || {
+            let run = runs.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(run >= 2, "a bug") }
+        };
+        keep_reading(read, id.clone(), common, changed).await;
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+        for _ in 0..2 {
+            let batch = said.recv().await.unwrap();
+            let is_stale = matches!(
+                batch.as_slice(),
+                [Change::Health(own, Health::Stale { reason: "InternalError", .. })] if *own == id
+            );
+            assert!(is_stale, "{batch:?}");
+        }
+    }
 }

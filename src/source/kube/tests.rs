@@ -4,12 +4,13 @@ mod fake;
 mod lists;
 mod members;
 mod rotation;
+mod watches;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -19,7 +20,9 @@ use crate::{
     settings::SourceTimings,
     source::{
         Wanted,
-        registry::{Access, AccessError, Credentials, Network, Registration, Registrations},
+        registry::{
+            Access, AccessError, Credentials, Network, Registration, Registrations, Revision,
+        },
     },
     store::{Change, Health, Store},
 };
@@ -50,7 +53,8 @@ impl World {
         let meter = SourceMeter::default();
         let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let fleet = Client::try_from(nowhere).unwrap();
-        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS());
+        let (known, _) = oneshot::channel();
+        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS(), known);
         World {
             store: Store::default(),
             members: BTreeMap::new(),
@@ -74,7 +78,8 @@ impl World {
 
     fn take(&mut self, batch: Vec<Change>) {
         for change in batch {
-            if let Some(line) = line(&change) {
+            // A registration is said by the supervisor and by the member.
+            if let Some(line) = line(&change).filter(|line| self.said.last() != Some(line)) {
                 self.said.push(line);
             }
             self.store.apply(change);
@@ -147,6 +152,7 @@ fn at(server: &str) -> Result<Access, AccessError> {
 fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> Registration {
     Registration {
         id: member(id),
+        revision: Revision::default(),
         locality: crate::store::Locality::default(),
         network: Network::Underlay,
         allowed_endpoints: None,
@@ -158,16 +164,22 @@ fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> 
     }
 }
 
+/// A member that never answers.
+pub(super) fn unreachable(id: &str) -> Registration {
+    registration(id, at("http://127.0.0.1:9"), 1)
+}
+
 fn line(change: &Change) -> Option<String> {
     Some(match change {
         Change::Replace(scope, kind, objects) => format!("{scope}: {} {kind}", objects.len()),
         Change::Synced(scope) => format!("{scope}: synced"),
         Change::Register(id, _) => format!("member {id}: registered"),
         Change::Unregister(id) => format!("member {id}: unregistered"),
-        Change::Health(id, Health::Stale { reason, message }) => {
-            format!("member {id}: {reason}, {message}")
+        Change::Health(scope, Health::Stale { reason, message }) => {
+            format!("{scope}: {reason}, {message}")
         }
-        Change::Health(id, health) => format!("member {id}: {health:?}"),
-        Change::Upsert(..) | Change::Delete(..) | Change::Report { .. } => return None,
+        Change::Health(scope, health) => format!("{scope}: {health:?}"),
+        Change::Upsert(..) | Change::Delete(..) => return None,
+        Change::Listed(_) | Change::Report { .. } => return None,
     })
 }

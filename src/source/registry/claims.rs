@@ -52,7 +52,7 @@ pub fn keep_gone(
     for (id, gone) in before {
         let Entry::Vacant(free) = now.entry(id.clone()) else { continue };
         let message = format!("{} declares it no longer", gone.declared_by);
-        let access = Err(AccessError::CredentialsMissing(message));
+        let access = Err(AccessError::Undeclared(message));
         free.insert(Registration { access, ..gone.clone() });
     }
 }
@@ -108,6 +108,7 @@ fn cluster_claim<'a>(
     };
     let registration = Registration {
         id,
+        revision: cluster.revision.clone(),
         locality: Locality {
             region: spec.region.clone().unwrap_or_default(),
             zone: spec.zone.clone().unwrap_or_default(),
@@ -146,12 +147,12 @@ fn referred_access(secret_ref: &SecretRef, declared: &Declarations) -> Result<Ac
     let Some(secret) = declared.secrets.get(&name) else {
         return missing(format!("there is no Secret {name}"));
     };
-    let in_secret = |error| match error {
-        AccessError::CredentialsMissing(message) => {
-            AccessError::CredentialsMissing(format!("Secret {name}: {message}"))
-        }
-        AccessError::InvalidKubeconfig(message) => {
-            AccessError::InvalidKubeconfig(format!("Secret {name}: {message}"))
+    let in_secret = |error| {
+        let message = format!("Secret {name}: {error}");
+        match error {
+            AccessError::CredentialsMissing(_) => AccessError::CredentialsMissing(message),
+            AccessError::Undeclared(_) => AccessError::Undeclared(message),
+            AccessError::InvalidKubeconfig(_) => AccessError::InvalidKubeconfig(message),
         }
     };
     let access = match secret.form {
@@ -233,6 +234,7 @@ fn secret_claim<'a>(
     let at = if key.is_empty() { root.key("data") } else { root.key(&format!("data[{key}]")) };
     let registration = Registration {
         id,
+        revision: secret.revision.clone(),
         locality: Locality { region: text(REGION), zone: text(ZONE) },
         network,
         allowed_endpoints: None,
@@ -279,7 +281,9 @@ fn conflict(at: &Field, winner: &Registration) -> Diag {
 
 fn finding(at: &Field, error: &AccessError) -> Diag {
     let reason = match error {
-        AccessError::CredentialsMissing(_) => Reason::CredentialsMissing,
+        AccessError::CredentialsMissing(_) | AccessError::Undeclared(_) => {
+            Reason::CredentialsMissing
+        }
         AccessError::InvalidKubeconfig(_) => Reason::InvalidKubeconfig,
     };
     Diag::error(at, reason, error.to_string())

@@ -51,6 +51,7 @@ fn declare(secrets: Vec<core::Secret>, clusters: Vec<DynamicObject>) -> Declarat
 fn line(registration: &Registration) -> String {
     let Registration {
         id,
+        revision: _,
         locality,
         network,
         access,

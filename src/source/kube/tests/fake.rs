@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -49,6 +49,7 @@ pub(super) struct Request {
     pub(super) kind: String,
     pub(super) namespace: Option<String>,
     pub(super) is_watch: bool,
+    pub(super) at: Instant,
     query: BTreeMap<String, String>,
 }
 
@@ -85,6 +86,7 @@ impl Request {
             kind: kind.to_owned(),
             namespace,
             is_watch: query.contains_key("watch"),
+            at: Instant::now(),
             query,
         }
     }

@@ -212,6 +212,9 @@ async fn fault_a15_of_two_members_that_are_one_cluster_the_older_is_served() {
             w.is_live("old") && w.is_stale("new", "Conflicted") && w.served("new").is_empty()
         };
         world.until_and("settled", settled, served).await;
+        // Nobody need wait for what it has.
+        let is_known = |w: &World| w.store.member(&member("new")).unwrap().is_synced();
+        world.until("known", is_known).await;
         assert_eq!(world.served("old"), "web 10.1.0.1");
         let Health::Stale { message, .. } = world.health("new") else { unreachable!() };
         assert!(message.contains("member old"), "{message}");
