@@ -206,6 +206,9 @@ impl StatusTimings {
             event_window: self.event_window / times,
             envoy_poll: self.envoy_poll / times,
             lonely: self.lonely / times,
+            contact_step: self.contact_step / times,
+            count_step: self.count_step / times,
+            contact_lost: self.contact_lost / times,
         }
     }
 }
