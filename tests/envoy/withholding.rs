@@ -3,7 +3,7 @@
 //! A directory is read at once, so the control plane that starts while a member is away is made
 //! here of the engine and the ADS server.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use convoy::{
     engine::{Engine, Settings},
@@ -64,7 +64,7 @@ impl Convoy {
     }
 
     /// Reads everything but what is in the member.
-    fn read_without(&mut self, bed: &Bed, member: &MemberId) {
+    fn read_without(&mut self, dir: &Path, member: &MemberId) {
         let scope = Scope::Member(member.clone());
         let is_read = |change: &Change| match change {
             Change::Upsert(at, _)
@@ -77,7 +77,7 @@ impl Convoy {
             | Change::Health(..)
             | Change::Report { .. } => true,
         };
-        let changes = read(bed).into_iter().filter(is_read);
+        let changes = directory::load(dir).unwrap().into_iter().filter(is_read);
         self.tick(changes.collect::<Vec<_>>());
     }
 
@@ -98,14 +98,9 @@ impl Drop for Convoy {
     }
 }
 
-/// All that there is.
-fn read(bed: &Bed) -> Vec<Change> {
-    let Source::Directory(dir) = bed.fleet.source() else { panic!("these rows read a directory") };
-    directory::load(&dir).unwrap()
-}
-
 /// The first Envoy has state, the second is fresh.
 async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
+    let Source::Directory(root) = bed.fleet.source() else { panic!("these rows have a directory") };
     bed.deploy_service1(&[("c1", 2), ("c2", 1)]);
     bed.fleet.apply("web-demo", WEB_DEMO);
     bed.start_guide().await;
@@ -122,7 +117,7 @@ async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
     let (mut second, fresh) = bed.start_second_envoy(GATEWAY_NAME);
     let c2 = MemberId::new("c2").unwrap();
     let mut convoy = Convoy::start().await;
-    convoy.read_without(bed, &c2);
+    convoy.read_without(&root, &c2);
     convoy.envoys("the fresh Envoy waits", |envoy| envoy.is_waiting).await;
     let split = fresh.hit(1, &get("/svc1")).await.codes();
     assert!(!split.only("200") && !split.only("404"), "{split:?}");
@@ -139,12 +134,12 @@ async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
     bed.ingress(&ingress("more").exact("/more", "service1"));
     bed.deploy_each(&["other"]);
     bed.ingress(&ingress("other").exact("/other", "other"));
-    convoy.read_without(bed, &c2);
+    convoy.read_without(&root, &c2);
     bed.shares(300, &get("/more"), &both, 2.0).await;
     bed.all(4, &get("/other"), "other").await;
     bed.settle_over(&fresh, 100, &get("/more"), |replies| replies.envs().only(C1)).await;
 
-    convoy.tick(read(bed));
+    convoy.tick(directory::load(&root).unwrap());
     bed.settle_over(&fresh, 300, &get("/svc1"), |replies| replies.envs().shares(&both, 2.0)).await;
     bed.shares(300, &get("/svc1"), &both, 2.0).await;
     convoy.envoys("nothing is withheld", |envoy| !envoy.is_waiting).await;
