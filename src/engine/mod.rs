@@ -356,8 +356,9 @@ impl Inputs {
         let mut inputs = Inputs::default();
         for touched in touched {
             match touched {
-                // Only the readiness of the program depends on these.
-                Touched::Fleet => {}
+                // No row depends on these: only readiness, and what views know of members, which
+                // every update asks for.
+                Touched::Fleet | Touched::Health(_) => {}
                 Touched::Reports => inputs.has_report = true,
                 Touched::Gateway(name) => _ = inputs.gateways.insert(name),
                 Touched::IngressClass(_) => inputs.has_class = true,
