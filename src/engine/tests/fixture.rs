@@ -41,7 +41,7 @@ impl Fleet {
         fleet.size = size;
         let scope = Scope::Member(id(member));
         let is_known = |change: &Change| match change {
-            Change::Upsert(at, _) | Change::Synced(at) => *at != scope,
+            Change::Upsert(at, _) | Change::Listed(at) | Change::Synced(at) => *at != scope,
             Change::Delete(..)
             | Change::Replace(..)
             | Change::Register(..)
@@ -102,9 +102,10 @@ pub(super) fn synced(member: &str) -> Change {
     Change::Synced(Scope::Member(id(member)))
 }
 
+/// It is listed for the first time, or cannot be.
 pub(super) fn health(member: &str, is_stale: bool) -> Change {
     let stale = Health::Stale { reason: "SyncTimeout", message: String::new() };
-    Change::Health(id(member), if is_stale { stale } else { Health::Syncing })
+    Change::Health(Scope::Member(id(member)), if is_stale { stale } else { Health::Syncing })
 }
 
 pub(super) fn register(member: &str, is_registered: bool) -> Change {

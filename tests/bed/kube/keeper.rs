@@ -23,6 +23,9 @@ use crate::bed::{
 /// What a world calls the fleet.
 const FLEET: &str = "fleet";
 
+/// Where Events about objects without a namespace are.
+const OF_CLUSTER_SCOPED: &str = "default";
+
 /// As whom the bed applies.
 const MANAGER: &str = "bed";
 
@@ -48,9 +51,11 @@ impl Clusters {
 
     /// Deletes everything that was applied, and what was said about it.
     pub(crate) async fn clear(&self) {
-        let events: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), NAMESPACE);
-        let all = ListParams::default();
-        events.delete_collection(&DeleteParams::default(), &all).await.unwrap();
+        for namespace in [NAMESPACE, OF_CLUSTER_SCOPED] {
+            let events: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), namespace);
+            let all = ListParams::default();
+            events.delete_collection(&DeleteParams::default(), &all).await.unwrap();
+        }
         let applied = std::mem::take(&mut *self.0.applied.lock().unwrap());
         for ((cluster, _), objects) in applied {
             delete_all(&self.0.clients[&cluster], &objects).await;
@@ -82,12 +87,12 @@ impl Keeper for Clusters {
 
     fn events(&self, object: &str) -> Option<Vec<String>> {
         let (kind, name) = object.split_once(' ').unwrap();
-        let (namespace, name) = name.split_once('/').unwrap();
-        let api: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), namespace);
+        let name = name.rsplit('/').next();
+        let api: Api<Event> = Api::all(self.0.clients[FLEET].clone());
         let events = wait(api.list(&ListParams::default())).unwrap();
         let is_on_it = |event: &Event| {
             let about = event.regarding.clone().unwrap_or_default();
-            about.kind.as_deref() == Some(kind) && about.name.as_deref() == Some(name)
+            about.kind.as_deref() == Some(kind) && about.name.as_deref() == name
         };
         Some(events.into_iter().filter(is_on_it).filter_map(|event| event.reason).collect())
     }

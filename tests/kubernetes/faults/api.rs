@@ -15,6 +15,7 @@ use crate::{
     bed::{
         client::{Replies, get},
         fleet::NAMESPACE,
+        guide,
         ingress::ingress,
         netns::Partition,
         poll::{SETTLE, eventually},
@@ -165,7 +166,7 @@ fn events(scene: &Scene) -> usize {
 
 async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
     let mut probe = Probe::place(scene, "c2").await;
-    let trial = Trial::begin(scene, &["c3"]).await;
+    let trial = Trial::begin(scene, &[]).await;
     scene.world.fleet.api.kill();
     eventually(within(80), "Convoy says that the fleet is not read", || async {
         let said = trouble(scene, "fleet").await?;
@@ -207,7 +208,7 @@ async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
     scene.world.member_mut("c3").cluster.api.kill();
     let convoy = &mut scene.replicas[0];
     convoy.process.restart();
-    let (_second, client) = scene.bed.start_second_envoy();
+    let (_second, client) = scene.bed.start_second_envoy(guide::GATEWAY_NAME);
     convoy.ready().await;
     let envs = |replies: &Replies| replies.envs().0.into_keys().collect::<Vec<_>>();
     let without = ["cluster-demo-1", "cluster-demo-2"];

@@ -43,6 +43,9 @@ const SLACK: u32 = 5;
 /// The longest fault outside of `make soak`.
 const LONGEST_FAULT: Duration = Duration::from_secs(30);
 
+/// What `/svc1` leads to.
+const BACKEND: &str = "gateway-demo/service1:80";
+
 /// Pods of each member.
 const PODS: usize = 2;
 
@@ -91,8 +94,8 @@ async fn all_serve(scene: &Scene, members: &[&str]) {
     scene.bed.settle(30, &get("/svc1"), |replies| replies.envs().0.len() == envs).await;
 }
 
-/// The endpoints of a member as Envoy has them: of each assignment the name, and what it says of that
-/// member. In order.
+/// The workload of a member as Envoy has it: of each assignment of [`BACKEND`] the name, and what it
+/// says of that member. In order.
 async fn shard(scene: &Scene, member: &str) -> Vec<String> {
     let dump = scene.bed.envoy().config_dump().await;
     let dumps = list(&dump["configs"]);
@@ -102,7 +105,9 @@ async fn shard(scene: &Scene, member: &str) -> Vec<String> {
         let name = assignment["cluster_name"].as_str().unwrap_or_default();
         list(&assignment["endpoints"]).map(move |locality| (name, locality))
     });
-    let own = localities.filter(|(_, locality)| locality["locality"]["sub_zone"] == member);
+    let own = localities.filter(|(name, locality)| {
+        name.starts_with(BACKEND) && locality["locality"]["sub_zone"] == member
+    });
     let mut shard: Vec<_> = own.map(|(name, locality)| text(name, locality)).collect();
     shard.sort_unstable();
     shard
@@ -119,10 +124,10 @@ fn text(assignment: &str, locality: &Value) -> String {
     format!("{assignment} {} {weight} {endpoints}", locality["priority"])
 }
 
-/// Addresses of the workload in a [`shard`].
+/// Addresses in the first assignment of a [`shard`]; the others have the same.
 fn addresses(shard: &[String]) -> impl Iterator<Item = &str> {
-    let own = shard.iter().filter(|line| line.starts_with("gateway-demo/service1:80 "));
-    own.flat_map(|line| line.rsplit(' ').next().unwrap_or_default().split(','))
+    let lines = shard.first().into_iter();
+    lines.flat_map(|line| line.rsplit(' ').next().unwrap_or_default().split(','))
 }
 
 /// The elements; none of what is absent.
