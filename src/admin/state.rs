@@ -72,7 +72,8 @@ pub struct Report {
     pub attachments: Attachments,
     /// Every registered member.
     pub members: Arc<BTreeMap<MemberId, MemberReport>>,
-    /// Every finding about an object, in order.
+    /// Every finding about an object, in order. Until everything was read, only what the sources
+    /// say: what else is missing may just not have been read.
     pub diags: DiagSet,
     /// Work done since the start.
     pub engine: EngineCounters,

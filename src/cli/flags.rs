@@ -95,8 +95,8 @@ enum LogFormat {
 impl LogFlags {
     /// Sets the log of this process up. Once.
     pub(super) fn init(&self) -> Result<()> {
-        // The client logs answers that are no news to us; a level named for it wins.
-        let filter = format!("kube_client=error,{}", self.log_level);
+        // What its errors mean, whoever made the request says; a level named for it wins.
+        let filter = format!("kube_client=off,{}", self.log_level);
         let filter = EnvFilter::try_new(filter).context("parse --log-level")?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         match self.log_format {

@@ -27,13 +27,11 @@ pub(super) enum Row {
     Target(ObjectName, Arc<str>),
 }
 
-/// Every finding of the moment, and which of them are news.
+/// Every finding of the moment.
 #[derive(Debug, Default)]
 pub struct Findings {
     by_row: BTreeMap<Row, Arc<[Arc<Diag>]>>,
     all: DiagSet,
-    /// What appeared since it was last asked.
-    news: Vec<Arc<Diag>>,
 }
 
 impl Findings {
@@ -51,16 +49,10 @@ impl Findings {
         let new: Arc<[_]> = diags.into_iter().map(Arc::new).collect();
         new.iter().for_each(|diag| self.all.add(diag));
         old.iter().for_each(|diag| self.all.remove(diag));
-        self.news.extend(new.iter().filter(|diag| !old.contains(diag)).cloned());
         if new.is_empty() {
             self.by_row.remove(&row);
         } else {
             self.by_row.insert(row, new);
         }
-    }
-
-    /// What appeared since this was last asked.
-    pub(super) fn take_news(&mut self) -> Vec<Arc<Diag>> {
-        std::mem::take(&mut self.news)
     }
 }

@@ -26,7 +26,6 @@ pub use findings::Findings;
 pub use work::Work;
 
 use crate::{
-    diag::Diag,
     engine::{
         findings::Row,
         gateway::{Dirty, GatewayState},
@@ -58,8 +57,6 @@ pub struct Commit {
     pub views: Vec<(GatewayId, Arc<GatewayView>)>,
     /// Gateways that were deleted.
     pub withdrawn: Vec<GatewayId>,
-    /// Findings that were not there before.
-    pub news: Vec<Arc<Diag>>,
     /// Whether [`Engine::declared`] may differ.
     pub has_declared: bool,
     /// Whether [`Engine::named_secrets`] or [`Engine::labelled_namespaces`] may differ.
@@ -203,7 +200,6 @@ impl Engine {
         }
         self.update_views(dirty, &mut commit);
         self.forget_secrets(&inputs);
-        commit.news = self.findings.take_news();
         commit.has_declared = inputs.has_class || !inputs.gateways.is_empty();
         commit.has_references = std::mem::take(&mut self.references_moved);
         commit
@@ -360,8 +356,9 @@ impl Inputs {
         let mut inputs = Inputs::default();
         for touched in touched {
             match touched {
-                // Only the readiness of the program depends on these.
-                Touched::Fleet => {}
+                // No row depends on these: only readiness, and what views know of members, which
+                // every update asks for.
+                Touched::Fleet | Touched::Health(_) => {}
                 Touched::Reports => inputs.has_report = true,
                 Touched::Gateway(name) => _ = inputs.gateways.insert(name),
                 Touched::IngressClass(_) => inputs.has_class = true,

@@ -138,11 +138,18 @@ fn a_member_that_was_never_read_is_waited_for_until_it_is_given_up() {
     step(fixture::health("c4", true), Coverage::Partial);
     step(slice("c4", "svc-0", 1), Coverage::Partial);
     step(fixture::register("c4", false), Coverage::Whole);
-    step(fixture::register("c4", true), Coverage::Partial);
-    step(fixture::health("c4", false), Coverage::Awaited);
+    step(fixture::register("c4", true), Coverage::Awaited);
+    step(fixture::health("c4", true), Coverage::Partial);
+    step(fixture::health("c4", false), Coverage::Partial);
     step(fixture::synced("c4"), Coverage::Whole);
     step(fixture::health("c4", true), Coverage::Whole);
     step(fixture::gateway("main", "mse", "c1"), Coverage::Whole);
+}
+
+#[test]
+fn how_a_member_is_reached_arranges_nothing() {
+    let work = check_cost_follows_change(|_| vec![fixture::health("c1", true)]);
+    assert_eq!(work, Work { ticks: 1, ..Work::default() });
 }
 
 /// What becomes known of a member moves its endpoints alone: no cluster, no route.

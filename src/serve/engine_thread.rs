@@ -65,8 +65,7 @@ impl EngineThread {
 
     fn tick(&mut self, batch: Vec<Change>, reports: &watch::Sender<Report>) {
         let was_open = self.engine.store().is_fleet_synced();
-        let Commit { views, withdrawn, news, has_declared, has_references } =
-            self.engine.tick(batch);
+        let Commit { views, withdrawn, has_declared, has_references } = self.engine.tick(batch);
         for id in &withdrawn {
             tracing::info!(gateway = %id, "gateway deleted; its Envoys keep what they have");
             self.publisher.withdraw(id);
@@ -78,8 +77,11 @@ impl EngineThread {
             self.publish(self.engine.views());
         }
         self.ask(has_references);
-        news.iter().for_each(|diag| log(diag));
-        reports.send_modify(|report| report::update(report, &self.engine, has_declared));
+        reports.send_modify(|report| {
+            let before = report.diags.clone();
+            report::update(report, &self.engine, has_declared);
+            report.diags.news(&before).for_each(log);
+        });
     }
 
     fn publish(&self, views: impl IntoIterator<Item = (GatewayId, Arc<GatewayView>)>) {

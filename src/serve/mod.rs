@@ -56,6 +56,7 @@ pub struct Options {
 
 /// Where objects come from.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a program has one")]
 pub enum Source {
     /// The directory that holds `fleet/` and `members/<id>/`.
     Directory(PathBuf),

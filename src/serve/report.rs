@@ -25,7 +25,11 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
     let gateways = engine.members().into_iter();
     report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
     report.members = Arc::new(members(store));
-    report.diags = engine.findings().all().clone();
+    report.diags = match report.was_ready {
+        true => engine.findings().all().clone(),
+        // What only seems to be missing, because it was not read yet, is no finding.
+        false => store.reports().flat_map(|(_, diags)| diags).cloned().collect(),
+    };
     report.attachments = engine.attachments().clone();
     let work = engine.work();
     report.engine = EngineCounters {
@@ -37,17 +41,8 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
 
 fn unsynced(store: &Store) -> Vec<Scope> {
     let fleet = (!store.is_fleet_synced()).then_some(Scope::Fleet);
-    let members = store.members().filter(|(_, member)| member.is_registered());
-    let members = members.filter(|(_, member)| !member.is_synced() && !is_given_up(member));
+    let members = store.members().filter(|(_, member)| member.is_awaited());
     fleet.into_iter().chain(members.map(|(id, _)| Scope::Member(id.clone()))).collect()
-}
-
-/// Nobody waits for it any more (xds.md 3.15).
-fn is_given_up(member: &Member) -> bool {
-    match member.health() {
-        Health::Connecting | Health::Syncing | Health::Live => false,
-        Health::Stale { .. } => true,
-    }
 }
 
 fn fleet(store: &Store, before: &FleetReport) -> FleetReport {

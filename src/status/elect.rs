@@ -62,7 +62,11 @@ impl Candidate {
                 Ok(Ok(())) => is_well = true,
                 Err(err) | Ok(Err(err)) => {
                     if std::mem::replace(&mut is_well, false) {
-                        tracing::warn!(lease = self.name, error = ?err, "cannot take part in the election");
+                        tracing::warn!(
+                            lease = self.name,
+                            error = format!("{err:#}"),
+                            "cannot take part in the election"
+                        );
                     }
                 }
             }

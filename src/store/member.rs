@@ -19,6 +19,8 @@ pub struct Member {
     /// Present while the member is registered.
     registration: Option<Locality>,
     health: Health,
+    /// It was unreachable before it was ever read.
+    is_given_up: bool,
     is_synced: bool,
     services: BTreeMap<ObjectName, Arc<Service>>,
     slices: BTreeMap<ObjectName, Arc<EndpointSlice>>,
@@ -53,13 +55,10 @@ impl Member {
         self.is_registered() && !self.is_synced
     }
 
-    /// Whether it is unread and waited for: its source has not said yet that it cannot be read.
+    /// Whether it is unread and waited for. Once it was stale it is not any more: one deadline is
+    /// waited for, not another one whenever it answers for a moment.
     pub fn is_awaited(&self) -> bool {
-        self.is_unread()
-            && match self.health {
-                Health::Connecting | Health::Syncing | Health::Live => true,
-                Health::Stale { .. } => false,
-            }
+        self.is_unread() && !self.is_given_up
     }
 
     /// Where it is; unknown if it is not registered.
@@ -103,13 +102,19 @@ impl Member {
     }
 
     pub(super) fn set_health(&mut self, health: Health) -> bool {
-        let is_news = self.health != health;
+        let gives_up = match health {
+            Health::Connecting | Health::Syncing | Health::Live => false,
+            Health::Stale { .. } => !self.is_synced && !self.is_given_up,
+        };
+        let is_news = self.health != health || gives_up;
+        self.is_given_up |= gives_up;
         self.health = health;
         is_news
     }
 
     pub(super) fn set_registration(&mut self, registration: Option<Locality>) -> bool {
         let is_news = self.registration != registration;
+        self.is_given_up &= registration.is_some();
         self.registration = registration;
         is_news
     }
@@ -119,6 +124,7 @@ impl Member {
         let Member {
             registration,
             health: _,
+            is_given_up: _,
             is_synced,
             services,
             slices,

@@ -42,6 +42,8 @@ pub enum Touched {
     Service(MemberId, ObjectName),
     /// A member's registration, locality or first sync.
     Member(MemberId),
+    /// How a member is reached.
+    Health(MemberId),
     /// What some source has to say about its inputs.
     Reports,
 }
@@ -76,7 +78,8 @@ impl Store {
                 self.edit_fleet(|fleet| fleet.set_health(health))
             }
             Change::Health(Scope::Member(id), health) => {
-                self.edit_member(&id, |member| member.set_health(health))
+                let is_news = self.with_member(&id, |member| member.set_health(health));
+                is_news.then_some(Touched::Health(id)).into_iter().collect()
             }
             Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
             Change::Report { source, diags } => {

@@ -4,6 +4,8 @@
 //! and the next moment at which time alone changes something. Must not know sockets or tasks.
 //! Cost: a wake costs what changed; a call with nothing to do looks at five channels.
 
+mod withhold;
+
 use std::{
     array, mem,
     sync::Arc,
@@ -113,20 +115,6 @@ impl Session {
         idx.and_then(|idx| self.channels.get_mut(idx)).expect("invariant: a channel for every kind")
     }
 
-    /// Whether there is a view that is not served yet, because a member is waited for.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.is_waiting
-    }
-
-    /// How many resources of a type are withheld, because a member was never read.
-    pub(crate) fn withheld(&self, kind: Kind) -> usize {
-        let channel = self.channel(kind);
-        match (&self.view, channel.frozen) {
-            (Some(view), true) => view.table(kind).len(),
-            (None, _) | (_, false) => channel.withheld(),
-        }
-    }
-
     /// Leases that ended since this was last asked.
     pub(crate) fn take_expired(&mut self) -> u64 {
         mem::take(&mut self.expired)
@@ -200,7 +188,7 @@ impl Session {
 
     /// A new view was published. Only the newest matters.
     pub(crate) fn on_view(&mut self, view: Arc<GatewayView>, now: Instant) {
-        self.is_waiting = self.view.is_none() && view.coverage == Coverage::Awaited;
+        self.is_waiting = self.must_wait(&view);
         if self.is_waiting {
             return;
         }
@@ -226,12 +214,6 @@ impl Session {
             }
         }
         self.hold_removals(&gone, &view, old.as_deref(), now);
-    }
-
-    /// Every member is known: nothing is withheld any more. Returns whether clusters were.
-    fn serve_all(&mut self) -> bool {
-        self.channel_mut(Kind::Endpoint).serve_all();
-        self.channel_mut(Kind::Cluster).serve_all()
     }
 
     /// Clusters that the client holds and the view lacks are held, the others are not. What is
@@ -316,40 +298,6 @@ impl Session {
             }
         }
         self.withhold_clusters(view);
-    }
-
-    /// Whether the client came with something that the view may know less of than it does.
-    fn knows_more_than(&self, view: &GatewayView) -> bool {
-        self.resumed && view.coverage != Coverage::Whole
-    }
-
-    /// A cluster that changes warms until its endpoints come, so where those are withheld the
-    /// cluster is. A list is withheld as a whole.
-    fn withhold_clusters(&mut self, view: &GatewayView) {
-        if !self.knows_more_than(view) {
-            return;
-        }
-        let endpoints = self.channel(Kind::Endpoint);
-        let is_stuck = |name: &&Arc<str>| {
-            let cluster = view.get(Kind::Cluster, name);
-            let mut awaited = cluster.iter().flat_map(|cluster| &cluster.awaits);
-            awaited.any(|(kind, name)| *kind == Kind::Endpoint && endpoints.withholds(name))
-        };
-        let stuck = self.channel(Kind::Cluster).changed().filter(is_stuck);
-        let stuck: Vec<_> = stuck.cloned().collect();
-        let variant = self.variant;
-        let clusters = self.channel_mut(Kind::Cluster);
-        match variant {
-            Variant::Delta => clusters.withhold(stuck),
-            Variant::Sotw => clusters.frozen |= !stuck.is_empty(),
-        }
-    }
-
-    /// Whether nothing is said of clusters yet: what a client came with is complete only when it
-    /// has told of its endpoints.
-    fn is_silent(&self, kind: Kind, view: &GatewayView) -> bool {
-        let is_told = !self.knows_more_than(view) || self.channel(Kind::Endpoint).is_open();
-        kind == Kind::Cluster && (self.channel(kind).frozen || !is_told)
     }
 
     fn open_make(&mut self, view: &Arc<GatewayView>) {

@@ -19,6 +19,7 @@ mod paths;
 mod rows;
 mod selftest;
 mod tls;
+mod withholding;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,7 @@ fn all() -> Vec<Row> {
         hosts::rows(),
         tls::rows(),
         control_plane::rows(),
+        withholding::rows(),
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use convoy::diag::Reason;
 use serde_json::{Value, json};
 
 use crate::{
@@ -77,13 +78,13 @@ fn served() -> String {
 }
 
 /// A kubectl that prints what changes, for as long as it lives.
-struct Watch {
+pub(crate) struct Watch {
     _kubectl: Daemon,
     log: PathBuf,
 }
 
 impl Watch {
-    fn start(fleet: &Cluster, log: PathBuf) -> Watch {
+    pub(crate) fn start(fleet: &Cluster, log: PathBuf) -> Watch {
         let arguments = vec![
             "get".to_owned(),
             "mseingressconfig".to_owned(),
@@ -94,19 +95,23 @@ impl Watch {
         Watch { _kubectl: Daemon::start(&fleet.programs.kubectl, arguments, log.clone()), log }
     }
 
-    /// The lines of the table, in words.
-    fn table(&self) -> Vec<Vec<String>> {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
-        text.lines().map(words).collect()
-    }
-
-    /// What STATUS was, one after the other. A new gateway has none, and no word for it.
-    fn phases(&self) -> Vec<String> {
-        let rows = self.table().into_iter().filter(|row| row.len() == 3 && row[0] == GATEWAY_NAME);
-        let mut phases: Vec<String> = rows.map(|mut row| row.remove(1)).collect();
+    /// # Panics
+    /// If STATUS was anything else than Pending, Running and Listening in this order. It need not be
+    /// seen Running: an Envoy that comes when everything has been read waits for nothing (row 6 stays
+    /// there).
+    pub(crate) fn saw_phases_in_order(&self) {
+        let text = fs::read_to_string(&self.log).unwrap();
+        let mut rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(rows.next().unwrap(), ["NAME", "STATUS", "AGE"]);
+        // A new gateway has no STATUS, and no word for it.
+        let mut phases: Vec<_> =
+            rows.filter(|row| row.len() == 3 && row[0] == GATEWAY_NAME).map(|row| row[1]).collect();
         phases.dedup();
-        phases
+        figure(&phases.join(", "));
+        let order = ["Pending", "Running", "Listening"];
+        let positions = phases.iter().map(|phase| order.iter().position(|it| it == phase).unwrap());
+        assert!(positions.is_sorted(), "{phases:?}");
+        assert_eq!((phases.first(), phases.last()), (Some(&"Pending"), Some(&"Listening")));
     }
 }
 
@@ -119,15 +124,7 @@ async fn row_001_phases(scene: &mut Scene) {
     bed.start_envoy(GATEWAY_NAME).await;
     shows(fleet, &the_gateway(), ".status.phase", "Listening").await;
     bed.check(&[(get("/"), "404")]).await;
-    let phases = watch.phases();
-    figure(&phases.join(", "));
-    assert_eq!(watch.table()[0], ["NAME", "STATUS", "AGE"]);
-    assert_eq!(phases.first().map(String::as_str), Some("Pending"));
-    // Where everything has been read before the Envoy comes, there is nothing to wait for while
-    // Running; row 6 stays there.
-    let order = ["Pending", "Running", "Listening"];
-    let positions = phases.iter().map(|phase| order.iter().position(|it| it == phase).unwrap());
-    assert!(positions.is_sorted(), "{phases:?}");
+    watch.saw_phases_in_order();
 }
 
 async fn row_002_healthy_members(scene: &mut Scene) {
@@ -152,6 +149,7 @@ async fn row_003_unknown_member(scene: &mut Scene) {
     assert!(entries[1]["message"].as_str().unwrap().starts_with("ClusterNotFound: "), "{said}");
     shows(fleet, &the_gateway(), ".status.phase", "Listening").await;
     bed.all(20, &get("/svc1"), C1).await;
+    bed.reports(&format!("MseIngressConfig {GATEWAY_NAME}"), Reason::ClusterNotFound).await;
 }
 
 fn light_load(bed: &Bed) -> Load {
@@ -254,6 +252,7 @@ async fn row_014_invalid_gateway(scene: &mut Scene) {
         bed.fleet.object("gateway", &invalid(spec));
         shows(fleet, &the_gateway(), ".status.phase", "Failed").await;
         shows_that(fleet, &the_gateway(), ".status.message", |said| said.contains(word)).await;
+        bed.reports(&format!("MseIngressConfig {GATEWAY_NAME}"), Reason::InvalidGateway).await;
     }
     assert_eq!(bed.envoy().config_dump().await, before);
     bed.fleet.object("gateway", &invalid(json!({})));

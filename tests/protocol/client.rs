@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, net::SocketAddr, sync::Arc, time
 use convoy::{
     key::GatewayId,
     settings::{Mechanisms, Timings},
-    snapshot::{GatewayView, Kind, Publisher, Resource},
+    snapshot::{Coverage, GatewayView, Kind, Publisher, Resource},
     xds::{AdsServer, EnvoyRegistry, EnvoyStatus, by_cluster},
 };
 use envoy_types::pb::{
@@ -64,6 +64,12 @@ impl Bench {
             (*kind, Arc::from(*name), content.map(|content| resource(*kind, name, content)))
         });
         self.view = self.view.commit(changes).expect("a commit changes something");
+        self.publisher.publish(&GatewayId::mse("edge"), Arc::new(self.view.clone()));
+    }
+
+    /// Says what is known of the members of the gateway.
+    pub(crate) fn know(&mut self, coverage: Coverage) {
+        self.view = self.view.commit_as(coverage, []).expect("it knew something else");
         self.publisher.publish(&GatewayId::mse("edge"), Arc::new(self.view.clone()));
     }
 

@@ -14,7 +14,7 @@ use client::{Bench, Delta, Sotw, clusters, node, said, until, within};
 use convoy::{
     key::GatewayId,
     snapshot::{
-        GatewayView,
+        Coverage, GatewayView,
         Kind::{Cluster, Endpoint, Listener},
     },
 };
@@ -138,6 +138,39 @@ async fn fault_d2_a_sotw_client_that_holds_everything_is_sent_nothing() {
     again.resume(Cluster, &[], &version).await;
     again.subscribe(Endpoint, &["a"]).await;
     assert_eq!(again.response().await.type_url, Endpoint.type_url());
+}
+
+#[tokio::test]
+async fn fault_a03_a_fresh_client_waits_for_a_member_until_it_is_given_up() {
+    let mut bench = Bench::start().await;
+    bench.know(Coverage::Awaited);
+    bench.publish(&[(Cluster, "a", Some(1))]);
+    let mut envoy = Delta::open(&bench, node("edge")).await;
+    envoy.subscribe(Cluster, &[]).await;
+    until(|| bench.envoy().is_some_and(|envoy| envoy.is_waiting)).await;
+    bench.know(Coverage::Partial);
+    assert_eq!(said(&envoy.response().await), "+a");
+    assert!(!bench.envoy().unwrap().is_waiting);
+}
+
+#[tokio::test]
+async fn fault_a03_a_client_with_state_keeps_what_a_member_may_be_in() {
+    let mut bench = Bench::start().await;
+    bench.know(Coverage::Partial);
+    bench.publish(&[(Cluster, "a", Some(1)), (Endpoint, "a", Some(1)), (Endpoint, "b", Some(1))]);
+    let mut envoy = Delta::open(&bench, node("edge")).await;
+    let held = HashMap::from([("a".to_owned(), bench.version(Cluster, "a"))]);
+    envoy.resume(Cluster, &[], held).await;
+    let with_member = "0123456789abcdef".to_owned();
+    envoy.resume(Endpoint, &["a", "b"], HashMap::from([("a".to_owned(), with_member)])).await;
+    let response = envoy.response().await;
+    assert_eq!(said(&response), "+b");
+    envoy.answer(&response, None).await;
+    let withheld = |bench: &Bench| bench.envoy().unwrap().types[&Endpoint].withheld;
+    assert_eq!(withheld(&bench), 1);
+    bench.know(Coverage::Whole);
+    assert_eq!(said(&envoy.response().await), "+a");
+    assert_eq!(withheld(&bench), 0);
 }
 
 #[tokio::test]

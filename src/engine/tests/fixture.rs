@@ -102,10 +102,10 @@ pub(super) fn synced(member: &str) -> Change {
     Change::Synced(Scope::Member(id(member)))
 }
 
+/// It is listed for the first time, or cannot be.
 pub(super) fn health(member: &str, is_stale: bool) -> Change {
     let stale = Health::Stale { reason: "SyncTimeout", message: String::new() };
-    let health = if is_stale { stale } else { Health::Syncing };
-    Change::Health(Scope::Member(id(member)), health)
+    Change::Health(Scope::Member(id(member)), if is_stale { stale } else { Health::Syncing })
 }
 
 pub(super) fn register(member: &str, is_registered: bool) -> Change {

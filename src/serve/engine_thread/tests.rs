@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    diag::{Field, Reason},
     engine::Settings,
-    key::{MemberId, Scope},
+    key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     settings::{GatewayDefaults, Mechanisms},
     source::decode::{Decoded, decode},
     store::{Health, Locality},
@@ -109,6 +110,23 @@ fn who_was_ready_stays_ready() {
     let report = stage.reports.borrow().clone();
     assert_eq!(report.unsynced.len(), 1);
     assert_eq!(report.fleet.trouble.unwrap().reason, "Unreachable");
+}
+
+#[test]
+fn what_was_not_read_yet_is_not_found_missing() {
+    let object = ObjectRef::fleet(ObjectKind::MseIngressConfig, ObjectName::cluster_scoped("a"));
+    let diag = Diag::error(&Field::of(&object), Reason::InvalidField, "no");
+    let mut stage = Stage::new();
+    let mut check = |change: Change, expect: &[&str]| {
+        stage.tick(change);
+        let diags = stage.reports.borrow().diags.clone();
+        let reasons: Vec<_> = diags.iter().map(|diag| diag.reason.to_string()).collect();
+        assert_eq!(reasons, expect);
+    };
+    check(gateway("a"), &[]);
+    check(ingress(json!({}), json!([])), &[]);
+    check(Change::Report { source: "test".into(), diags: vec![diag] }, &["InvalidField"]);
+    check(Change::Synced(Scope::Fleet), &["InvalidField", "ServiceNotFound"]);
 }
 
 #[test]

@@ -63,11 +63,44 @@ impl Claims {
         self.0.subscribe()
     }
 
-    /// The best of those whose claim to this cluster is better.
+    /// The best of those others whose claim to this cluster is better.
     pub(super) fn rival(&self, uid: &ClusterUid, rank: &Rank) -> Option<Rival> {
         let claims = self.0.borrow();
-        let better = claims.iter().filter(|(_, own)| own.uid == *uid && own.rank < *rank);
+        // A member that is declared anew by a younger object has a better claim itself, from before.
+        let others = claims.iter().filter(|(id, _)| **id != rank.2);
+        let better = others.filter(|(_, own)| own.uid == *uid && own.rank < *rank);
         let best = better.min_by(|(_, a), (_, b)| a.rank.cmp(&b.rank));
         best.map(|(id, own)| Rival { id: id.clone(), is_served: own.is_served })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{ObjectKind, ObjectName};
+
+    fn rank(id: &str, created: i64) -> Rank {
+        let object = ObjectRef::fleet(ObjectKind::Secret, ObjectName::new("convoy-system", id));
+        Rank(created, object, MemberId::new(id).unwrap())
+    }
+
+    #[test]
+    fn fault_a15_the_older_declaration_of_another_member_is_the_rival() {
+        let claims = Claims::default();
+        for (id, created) in [("c1", 5), ("c2", 3)] {
+            let claim = Claim { uid: "u".into(), rank: rank(id, created), is_served: true };
+            claims.set(&MemberId::new(id).unwrap(), Some(claim));
+        }
+        let check = |id: &str, created: i64, expect: Option<&str>| {
+            let rival = claims.rival(&"u".into(), &rank(id, created));
+            assert_eq!(rival.as_ref().map(|own| own.id.as_str()), expect, "{id} {created}");
+        };
+        check("c1", 5, Some("c2"));
+        check("c2", 3, None);
+        check("c2", 4, None);
+        // Another object declares it now, younger than the rest: it is not its own rival.
+        check("c2", 9, Some("c1"));
+        check("c3", 4, Some("c2"));
+        check("c3", 1, None);
     }
 }

@@ -152,6 +152,7 @@ mod tests {
 
     /// What the changes are, without their content.
     fn outline(changes: &[Change]) -> Vec<String> {
+        #[allow(clippy::wildcard_enum_match_arm)] // A mirror makes no others.
         let line = |change: &Change| match change {
             Change::Upsert(_, object) => format!("upsert {}", object.name().name),
             Change::Delete(_, _, name) => format!("delete {}", name.name),

@@ -47,6 +47,10 @@ struct World {
 
 impl World {
     fn new() -> World {
+        World::with(TIMINGS())
+    }
+
+    fn with(timings: SourceTimings) -> World {
         let (registrations, declared) = watch::channel(Registrations::default());
         let (wanted, asked) = watch::channel(Wanted { is_known: true, ..Wanted::default() });
         let (sender, changes) = mpsc::channel(8);
@@ -54,7 +58,7 @@ impl World {
         let nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
         let fleet = Client::try_from(nowhere).unwrap();
         let (known, _) = oneshot::channel();
-        spawn_members(fleet, declared, asked, sender, meter.clone(), TIMINGS(), known);
+        spawn_members(fleet, declared, asked, sender, meter.clone(), timings, known);
         World {
             store: Store::default(),
             members: BTreeMap::new(),

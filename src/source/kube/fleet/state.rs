@@ -290,9 +290,11 @@ fn missing_kind(key: &Key, trouble: &Trouble, message: &str) -> Vec<Diag> {
     vec![Diag::error(&Field::of(&object), Reason::KindUnavailable, message)]
 }
 
-/// Once each time it changes.
+/// Once each time the reason changes.
 fn log(old: &Health, new: &Health) {
     match (old, new) {
+        // Each of the watches says it in its own words.
+        (Health::Stale { reason, .. }, Health::Stale { reason: still, .. }) if reason == still => {}
         (_, Health::Stale { reason, message }) => {
             tracing::warn!(reason, message, "the fleet cannot be read; what was read stays");
         }

@@ -166,13 +166,11 @@ impl Fake {
         self.0.lock().unwrap().uid = uid.to_owned();
     }
 
-    /// The version of the latest list, as of a replica that lags by so many.
-    pub(super) fn list_of_the_past(&self, request: &Request, lag: u64) -> Response {
-        let state = self.0.lock().unwrap();
-        let mut page = state.page(request);
-        page["metadata"]["resourceVersion"] = (state.version - lag).to_string().into();
-        page["items"] = json!([]);
-        fake_api::ok(&page)
+    /// The whole list of a replica that lags by so many versions, and had nothing then.
+    pub(super) fn list_of_the_past(&self, lag: u64) -> Response {
+        let version = self.0.lock().unwrap().version - lag;
+        let metadata = json!({"resourceVersion": version.to_string()});
+        fake_api::ok(&json!({"metadata": metadata, "items": []}))
     }
 
     /// What a list would be answered with, as text.

@@ -133,9 +133,27 @@ async fn fault_b09_a_list_of_a_replica_that_lags_does_not_count() {
         }
         let is_hit = request.is_list("services") && left > 0;
         left -= usize::from(is_hit);
-        is_hit.then(|| fake.list_of_the_past(request, 5))
+        is_hit.then(|| fake.list_of_the_past(5))
     })
     .await;
+}
+
+#[tokio::test]
+async fn fault_b04_a_server_that_stays_in_the_past_was_restored() {
+    let (mut world, fake) = full().await;
+    let mut is_first_watch = true;
+    let asked = fake.clone();
+    let began = fake.log().len();
+    fake.trick(move |request| {
+        if request.is_watch("services") && std::mem::take(&mut is_first_watch) {
+            return Some(gone());
+        }
+        request.is_list("services").then(|| asked.list_of_the_past(5))
+    });
+    fake.cut(None);
+    world.until("believed", |world| count(world) == 0).await;
+    let log = fake.log().split_off(began);
+    assert_eq!(log.iter().filter(|request| request.is_list("services")).count(), 3);
 }
 
 #[tokio::test]
