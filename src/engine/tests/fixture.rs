@@ -105,7 +105,8 @@ pub(super) fn synced(member: &str) -> Change {
 /// It is listed for the first time, or cannot be.
 pub(super) fn health(member: &str, is_stale: bool) -> Change {
     let stale = Health::Stale { reason: "SyncTimeout", message: String::new() };
-    Change::Health(Scope::Member(id(member)), if is_stale { stale } else { Health::Syncing })
+    let health = if is_stale { stale } else { Health::Syncing };
+    Change::Health(Scope::Member(id(member)), health)
 }
 
 pub(super) fn register(member: &str, is_registered: bool) -> Change {

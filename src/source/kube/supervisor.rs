@@ -185,7 +185,8 @@ mod tests {
             let batch = said.recv().await.unwrap();
             let is_stale = matches!(
                 batch.as_slice(),
-                [Change::Health(own, Health::Stale { reason: "InternalError", .. })] if *own == id
+                [Change::Health(Scope::Member(own), Health::Stale { reason: "InternalError", .. })]
+                    if *own == id
             );
             assert!(is_stale, "{batch:?}");
         }

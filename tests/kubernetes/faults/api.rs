@@ -15,6 +15,7 @@ use crate::{
     bed::{
         client::{Replies, get},
         fleet::NAMESPACE,
+        guide::GATEWAY_NAME,
         ingress::ingress,
         netns::Partition,
         poll::{SETTLE, eventually},
@@ -207,7 +208,7 @@ async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
     scene.world.member_mut("c3").cluster.api.kill();
     let convoy = &mut scene.replicas[0];
     convoy.process.restart();
-    let (_second, client) = scene.bed.start_second_envoy();
+    let (_second, client) = scene.bed.start_second_envoy(GATEWAY_NAME);
     convoy.ready().await;
     let envs = |replies: &Replies| replies.envs().0.into_keys().collect::<Vec<_>>();
     let without = ["cluster-demo-1", "cluster-demo-2"];
