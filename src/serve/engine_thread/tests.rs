@@ -126,7 +126,7 @@ fn what_was_not_read_yet_is_not_found_missing() {
     check(gateway("a"), &[]);
     check(ingress(json!({}), json!([])), &[]);
     check(Change::Report { source: "test".into(), diags: vec![diag] }, &["InvalidField"]);
-    check(Change::Synced(Scope::Fleet), &["ServiceNotFound", "InvalidField"]);
+    check(Change::Synced(Scope::Fleet), &["InvalidField", "ServiceNotFound"]);
 }
 
 #[test]
