@@ -92,6 +92,54 @@ fn what_cannot_be_done_is_explained() {
 }
 
 #[test]
+fn what_is_installed_is_printed_as_documents() {
+    let kinds = |args: &[&str]| -> Vec<String> {
+        let output = convoy(args);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{args:?}");
+        let lines = text(&output.stdout).lines();
+        lines.filter_map(|line| line.strip_prefix("kind: ")).map(str::to_owned).collect()
+    };
+    assert_eq!(kinds(&["crds"]), ["CustomResourceDefinition"; 2]);
+    let own = ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"];
+    let expect = [&own[..], &["Role", "RoleBinding"]].concat();
+    assert_eq!(kinds(&["account"]), expect);
+    let expect = [&own[..], &["Role", "RoleBinding", "Role", "RoleBinding"]].concat();
+    assert_eq!(kinds(&["account", "--secret-namespace", "convoy-system,shop"]), expect);
+}
+
+/// A kubeconfig of nobody: port 1 of this machine.
+fn write_dead_kubeconfig(dir: &Path) -> String {
+    let cluster = "server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true";
+    let config = format!(
+        "clusters: [{{name: a, cluster: {{{cluster}}}}}]\nusers: [{{name: a, user: {{}}}}]\n\
+         contexts: [{{name: a, context: {{cluster: a, user: a}}}}]\ncurrent-context: a\n"
+    );
+    let path = dir.join("kubeconfig");
+    fs::write(&path, config).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_fleet_that_does_not_answer_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = write_dead_kubeconfig(dir.path());
+    let check = |args: &[&str], expect: &str| {
+        let output = convoy(args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(stderr.starts_with(expect) && stderr.contains("refused"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    };
+    let list = ["member", "list", "--fleet-kubeconfig", &kubeconfig];
+    check(&list, "convoy: list Secrets in argocd: ");
+    let remove = ["member", "remove", "--id", "c1", "--fleet-kubeconfig", &kubeconfig];
+    check(&remove, "convoy: get Secret convoy-member-c1: ");
+    let nowhere = ["member", "list", "--fleet-kubeconfig", "/nowhere"];
+    let expect = "convoy: read /nowhere: No such file or directory (os error 2)\n";
+    assert_eq!(text(&convoy(&nowhere).stderr), expect);
+}
+
+#[test]
 fn a_private_key_is_never_printed() {
     let certified = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
     let (cert, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());

@@ -21,6 +21,7 @@ use std::{error::Error, io, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use kube::config::KubeconfigError;
 
 /// One gateway in front of every Kubernetes cluster you have.
 ///
@@ -83,12 +84,12 @@ fn run(command: Command) -> Result<ExitCode> {
     })
 }
 
-/// The causes in one line. An error of `kube` that has a cause says all of it itself, twice.
+/// The causes in one line. Errors of `kube` that have a cause say all of it themselves, twice.
 fn explained(error: &anyhow::Error) -> String {
-    let says =
-        |cause: &&(dyn Error + 'static)| !cause.is::<kube::Error>() || cause.source().is_none();
-    let causes: Vec<_> = error.chain().filter(says).map(ToString::to_string).collect();
-    causes.join(": ")
+    let repeats =
+        |cause: &(dyn Error + 'static)| cause.is::<kube::Error>() || cause.is::<KubeconfigError>();
+    let causes = error.chain().filter(|cause| !repeats(*cause) || cause.source().is_none());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

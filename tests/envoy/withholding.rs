@@ -8,6 +8,7 @@ use std::{path::Path, sync::Arc};
 use convoy::{
     engine::{Engine, Settings},
     key::{MemberId, Scope},
+    serve::Source,
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::Publisher,
     source::directory,
@@ -20,13 +21,13 @@ use crate::{
     bed::{
         Bed,
         client::get,
-        guide::WEB_DEMO,
+        guide::{GATEWAY_NAME, WEB_DEMO},
         ingress::ingress,
         load::Plan,
         netns::CONTROL_PLANE,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;
@@ -99,6 +100,7 @@ impl Drop for Convoy {
 
 /// The first Envoy has state, the second is fresh.
 async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
+    let Source::Directory(root) = bed.fleet.source() else { panic!("these rows have a directory") };
     bed.deploy_service1(&[("c1", 2), ("c2", 1)]);
     bed.fleet.apply("web-demo", WEB_DEMO);
     bed.start_guide().await;
@@ -112,10 +114,10 @@ async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
     });
 
     bed.stop_convoy().await;
-    let (mut second, fresh) = bed.start_second_envoy();
+    let (mut second, fresh) = bed.start_second_envoy(GATEWAY_NAME);
     let c2 = MemberId::new("c2").unwrap();
     let mut convoy = Convoy::start().await;
-    convoy.read_without(bed.fleet.root(), &c2);
+    convoy.read_without(&root, &c2);
     convoy.envoys("the fresh Envoy waits", |envoy| envoy.is_waiting).await;
     let split = fresh.hit(1, &get("/svc1")).await.codes();
     assert!(!split.only("200") && !split.only("404"), "{split:?}");
@@ -132,12 +134,12 @@ async fn fault_a03_a_member_that_is_away_when_convoy_starts(bed: &mut Bed) {
     bed.ingress(&ingress("more").exact("/more", "service1"));
     bed.deploy_each(&["other"]);
     bed.ingress(&ingress("other").exact("/other", "other"));
-    convoy.read_without(bed.fleet.root(), &c2);
+    convoy.read_without(&root, &c2);
     bed.shares(300, &get("/more"), &both, 2.0).await;
     bed.all(4, &get("/other"), "other").await;
     bed.settle_over(&fresh, 100, &get("/more"), |replies| replies.envs().only(C1)).await;
 
-    convoy.tick(directory::load(bed.fleet.root()).unwrap());
+    convoy.tick(directory::load(&root).unwrap());
     bed.settle_over(&fresh, 300, &get("/svc1"), |replies| replies.envs().shares(&both, 2.0)).await;
     bed.shares(300, &get("/svc1"), &both, 2.0).await;
     convoy.envoys("nothing is withheld", |envoy| !envoy.is_waiting).await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use convoy::serve::Source;
-use k8s_openapi::api::{core::v1::Namespace, events::v1::Event};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace, events::v1::Event};
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -22,6 +22,9 @@ use crate::bed::{
 
 /// What a world calls the fleet.
 const FLEET: &str = "fleet";
+
+/// Where Convoy's account is.
+const OF_CONVOY: &str = "convoy-system";
 
 /// Where Events about objects without a namespace are.
 const OF_CLUSTER_SCOPED: &str = "default";
@@ -49,12 +52,16 @@ impl Clusters {
         Clusters(Arc::new(Shared { clients, source, applied: Mutex::default() }))
     }
 
-    /// Deletes everything that was applied, and what was said about it.
+    /// Deletes everything that was applied, and what Convoys left: Events, and the Lease of one that was
+    /// killed, which its successor would wait for.
     pub(crate) async fn clear(&self) {
+        let fleet = &self.0.clients[FLEET];
+        let (all, now) = (ListParams::default(), DeleteParams::default());
+        let leases: Api<Lease> = Api::namespaced(fleet.clone(), OF_CONVOY);
+        leases.delete_collection(&now, &all).await.unwrap();
         for namespace in [NAMESPACE, OF_CLUSTER_SCOPED] {
-            let events: Api<Event> = Api::namespaced(self.0.clients[FLEET].clone(), namespace);
-            let all = ListParams::default();
-            events.delete_collection(&DeleteParams::default(), &all).await.unwrap();
+            let events: Api<Event> = Api::namespaced(fleet.clone(), namespace);
+            events.delete_collection(&now, &all).await.unwrap();
         }
         let applied = std::mem::take(&mut *self.0.applied.lock().unwrap());
         for ((cluster, _), objects) in applied {
