@@ -20,6 +20,7 @@ endef
 help:
 	@echo "make demo    watch one gateway in front of two clusters, on this machine; Ctrl-C ends it"
 	@echo "make test    everything CI runs: format, lints, unit to Envoy tests, the demo once"
+	@echo "make soak    the faults on real Kubernetes with production's timers and at full length: three hours"
 	@echo "make bed     a fleet and two members on real Kubernetes, to try things by hand; Ctrl-C ends it"
 	@echo "make build   target/release/convoy"
 	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
@@ -46,6 +47,11 @@ parts:
 	$(call part,kubernetes programs,{ tests/bed/programs.sh || [ -z "$$CI" ]; })
 	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+
+# `make test` plays the same with timers that are twenty times faster.
+.PHONY: soak
+soak: bed-programs
+	$(call part,soak,CONVOY_SOAK=1 CI=1 $(CARGO) test --locked --test kubernetes -- faults-)
 
 .PHONY: bed
 bed: bed-programs

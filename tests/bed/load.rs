@@ -23,8 +23,8 @@ use super::{
 /// mechanism on, the slowest took 3.4 s (M32).
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A load that is forgotten ends by itself.
-const LONGEST: Duration = Duration::from_secs(150);
+/// A load that is forgotten ends by itself, after the longest row of `make soak`.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What to send.
 #[derive(Clone)]

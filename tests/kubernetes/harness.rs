@@ -28,6 +28,7 @@ use crate::{
     bed::{Bed, netns},
     clusters::programs::Programs,
     hold,
+    paced::is_soak,
     rows::FIGURE,
     scene::Scene,
 };
@@ -40,8 +41,10 @@ const PART: &str = "CONVOY_BED";
 /// Instead of a scenario: a world for a person.
 const HOLD: &str = "hold";
 
-/// Far above the slowest step, so that only a hang is cut.
-const LONGEST_STEP: Duration = Duration::from_secs(240);
+/// Far above the slowest step, so that only a hang is cut. Of `make soak`, a fault lasts ten minutes.
+fn longest_step() -> Duration {
+    if is_soak() { Duration::from_secs(3600) } else { Duration::from_secs(240) }
+}
 
 /// A world ends in a fraction of a second.
 const TIDY: Duration = Duration::from_secs(10);
@@ -281,12 +284,12 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
             if scenario.order == Order::Any {
                 scene.clear().await;
             }
-            tokio::time::timeout(LONGEST_STEP, scene.play(step.play)).await
+            tokio::time::timeout(longest_step(), scene.play(step.play)).await
         };
         let passed = match catch_unwind(AssertUnwindSafe(|| runtime.block_on(body))) {
             Ok(Ok(())) => true,
             Ok(Err(_)) => {
-                eprintln!("the step took longer than {LONGEST_STEP:?}");
+                eprintln!("the step took longer than {:?}", longest_step());
                 false
             }
             // The panic has been printed where it happened.

@@ -34,9 +34,14 @@ pub(crate) struct Options {
     pub(crate) identity: String,
 }
 
+/// Whether faults last as long as the table says.
+pub(crate) fn is_soak() -> bool {
+    env::var_os(SOAK).is_some()
+}
+
 /// How many times faster than in production everything is that waits.
 pub(crate) fn pace() -> u32 {
-    if env::var_os(SOAK).is_some() { 1 } else { 20 }
+    if is_soak() { 1 } else { 20 }
 }
 
 /// The options, if this process is to be a Convoy.

@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -16,6 +17,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -174,7 +176,7 @@ struct Machine {
 impl Machine {
     async fn run(mut self) {
         let pods: Api<Pod> = Api::all(self.client.clone());
-        let mut events = pin!(watcher(pods, watcher::Config::default()).default_backoff());
+        let mut events = pin!(watcher(pods, watcher::Config::default()).backoff(Steady));
         let mut listed = BTreeSet::new();
         while let Some(event) = events.next().await {
             match event {
@@ -266,6 +268,22 @@ impl Machine {
             }
         }
     }
+}
+
+/// Between attempts to watch an API server that does not answer: one that is back must not wait for a
+/// machine that has lost patience.
+struct Steady;
+
+impl Iterator for Steady {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(200))
+    }
+}
+
+impl Backoff for Steady {
+    fn reset(&mut self) {}
 }
 
 /// Binds a pod to the node that its UID chooses, as a scheduler would.

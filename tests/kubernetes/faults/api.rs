@@ -5,9 +5,9 @@ use std::time::Duration;
 use convoy::rbac::MEMBER_ACCOUNT;
 
 use super::{
-    PODS, addresses, all_serve, audit, degraded, lasting,
+    PODS, addresses, all_serve, audit, degraded, lasting, metric, outage,
     probe::{Probe, percentile},
-    recovered, responses, set_up, shard, status,
+    recovered, responses, set_up, shard,
     trial::Trial,
     trouble, within,
 };
@@ -22,7 +22,8 @@ use crate::{
     },
     clusters::{pod::Order, proxy::Way},
     harness::scenario,
-    paced::pace,
+    paced::is_soak,
+    pods::ready_addresses,
     rows::figure,
     scene::Scene,
 };
@@ -42,6 +43,16 @@ scenario! { "faults-api", MEMBERS;
 
 const MEMBERS: &[&str] = &["c1", "c2", "c3"];
 
+/// Declares c1 with the Secret that `convoy member add` wrote.
+const MEMBER_CLUSTER: &str = "\
+apiVersion: convoy.dev/v1alpha1
+kind: MemberCluster
+metadata: {name: first}
+spec:
+  id: c1
+  secretRef: {namespace: convoy-system, name: convoy-member-c1, key: c1}
+";
+
 /// Writes of the probe: enough to see a stall.
 const WRITES: usize = 30;
 
@@ -53,6 +64,9 @@ const LISTS_IN_60_CYCLES: usize = 40;
 
 async fn three_members_are_served(scene: &mut Scene) {
     set_up(scene, MEMBERS).await;
+    // From now on a `MemberCluster` declares it, whose status says what its registration cannot.
+    scene.world.fleet.apply(MEMBER_CLUSTER, "");
+    synced(scene, "True").await;
     scene.start_envoy().await;
     all_serve(scene, MEMBERS).await;
 }
@@ -63,17 +77,31 @@ async fn fault_a01_member_api_killed(scene: &mut Scene) {
     scene.world.member_mut("c1").cluster.api.kill();
     let took = degraded(scene, "c1", "Unreachable", within(80)).await;
     figure(&format!("said to be unreachable after {took:?}"));
+    synced(scene, "FalseUnreachable").await;
     changes_are_served(&mut probe).await;
     // Now its pods die too, and nobody is left who could say so.
     let kubelet = &scene.world.member("c1").kubelet;
     assert_eq!(kubelet.order("web-demo", Order::Kill).await, PODS);
-    trial.goes_on(lasting(60)).await;
+    trial.goes_on(outage()).await;
     kubelet.order("web-demo", Order::Revive).await;
     trial.end(scene).await;
     scene.world.member_mut("c1").cluster.restart_api().await;
     let took = recovered(scene, "c1", within(35)).await;
     figure(&format!("read again {took:?} after it was ready"));
+    synced(scene, "True").await;
     all_serve(scene, MEMBERS).await;
+}
+
+/// The condition `Synced` of [`MEMBER_CLUSTER`].
+async fn synced(scene: &Scene, expect: &str) {
+    let condition = ".status.conditions[?(@.type==\"Synced\")]";
+    let words =
+        format!("get membercluster first -ojsonpath={{{condition}.status}}{{{condition}.reason}}");
+    eventually(SETTLE, "the MemberCluster has the condition", || async {
+        let said = scene.world.fleet.kubectl(&words);
+        if said.starts_with(expect) { Ok(()) } else { Err(said) }
+    })
+    .await;
 }
 
 /// Whatever is broken elsewhere.
@@ -91,7 +119,7 @@ async fn fault_a01_member_api_paused(scene: &mut Scene) {
     scene.world.member("c1").cluster.api.pause();
     let took = degraded(scene, "c1", "Unreachable", within(80)).await;
     figure(&format!("said to be unreachable after {took:?}"));
-    trial.goes_on(lasting(60)).await;
+    trial.goes_on(outage()).await;
     scene.world.member("c1").cluster.api.resume();
     let took = recovered(scene, "c1", within(35)).await;
     figure(&format!("read again after {took:?}"));
@@ -103,9 +131,9 @@ async fn fault_a14_member_api_partitioned(scene: &mut Scene) {
     let trial = Trial::begin(scene, MEMBERS).await;
     let address = scene.world.member("c1").proxy.address;
     let partition = Partition::cut(&format!("{}/32", address.ip()), address).await;
-    let took = degraded(scene, "c1", "Unreachable", within(75)).await;
+    let took = degraded(scene, "c1", "Unreachable", within(76)).await;
     figure(&format!("said to be unreachable after {took:?}"));
-    trial.goes_on(lasting(60)).await;
+    trial.goes_on(outage()).await;
     drop(partition);
     let took = recovered(scene, "c1", within(10)).await;
     figure(&format!("read again {took:?} after the partition"));
@@ -135,14 +163,15 @@ async fn fault_a04_member_api_slow(scene: &mut Scene) {
 }
 
 async fn fault_a05_member_api_flaps(scene: &mut Scene) {
-    let cycles = if pace() == 1 { 60 } else { 20 };
+    let cycles = if is_soak() { 60 } else { 20 };
     let trial = Trial::begin(scene, MEMBERS).await;
     let cluster = &scene.world.member("c1").cluster;
-    let lists = || {
+    let asked = |verb: &str| {
         let asked = audit::requests(cluster, MEMBER_ACCOUNT);
-        asked.iter().filter(|request| request.verb == "list").count()
+        asked.iter().filter(|request| request.verb == verb).count()
     };
-    let (lists_before, events_before) = (lists(), events(scene));
+    let (lists_before, watches_before) = (asked("list"), asked("watch"));
+    let events_before = events(scene);
     let responses_before = responses(&scene.replicas[0]).await;
     for _ in 0..cycles {
         for way in [Way::Closed, Way::Open] {
@@ -151,8 +180,11 @@ async fn fault_a05_member_api_flaps(scene: &mut Scene) {
         }
     }
     recovered(scene, "c1", within(35)).await;
-    let (lists, events) = (lists() - lists_before, events(scene) - events_before);
-    figure(&format!("{cycles} cycles: {lists} lists, {events} Events"));
+    let (lists, watches) = (asked("list") - lists_before, asked("watch") - watches_before);
+    let events = events(scene) - events_before;
+    figure(&format!("{cycles} cycles: {watches} watches, {lists} lists, {events} Events"));
+    // Both kinds were watched again and again.
+    assert!(watches >= cycles, "{watches} watches");
     assert_eq!(responses(&scene.replicas[0]).await, responses_before);
     assert!(lists <= cycles * LISTS_IN_60_CYCLES / 60, "{lists} lists");
     assert!(events <= 3, "{events} Events");
@@ -175,7 +207,7 @@ async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
     .await;
     scale(scene, "c1", PODS + 1).await;
     changes_are_served(&mut probe).await;
-    trial.goes_on(lasting(60)).await;
+    trial.goes_on(outage()).await;
     trial.end(scene).await;
     scene.world.fleet.restart_api().await;
     let route = ingress("after").exact("/after", "service1").manifest();
@@ -196,6 +228,7 @@ async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
 async fn scale(scene: &Scene, member: &str, replicas: usize) {
     let cluster = &scene.world.member(member).cluster;
     cluster.kubectl(&format!("scale deployment web-demo --replicas={replicas} -n {NAMESPACE}"));
+    ready_addresses(cluster, "service1", replicas).await;
     eventually(SETTLE, "Envoy has the pods", || async {
         let shard = shard(scene, member).await;
         if addresses(&shard).count() == replicas { Ok(()) } else { Err(format!("{shard:?}")) }
@@ -206,10 +239,8 @@ async fn scale(scene: &Scene, member: &str, replicas: usize) {
 async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
     let trial = Trial::begin(scene, MEMBERS).await;
     scene.world.member_mut("c3").cluster.api.kill();
-    let convoy = &mut scene.replicas[0];
-    convoy.process.restart();
+    scene.replicas[0].process.restart();
     let (_second, client) = scene.bed.start_second_envoy(guide::GATEWAY_NAME);
-    convoy.ready().await;
     let envs = |replies: &Replies| replies.envs().0.into_keys().collect::<Vec<_>>();
     let without = ["cluster-demo-1", "cluster-demo-2"];
     let request = get("/svc1");
@@ -218,8 +249,14 @@ async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
         if seen == without { Ok(()) } else { Err(format!("{seen:?}")) }
     })
     .await;
-    assert!(status(scene, "c3").contains("Failed"));
-    trial.goes_on(lasting(60)).await;
+    degraded(scene, "c3", "Unreachable", within(30)).await;
+    scene.replicas[0].ready().await;
+    eventually(SETTLE, "both Envoys are connected", || async {
+        let n = metric(&scene.replicas[0], "convoy_xds_envoys", guide::GATEWAY_NAME).await?;
+        if n == 2 { Ok(()) } else { Err(n.to_string()) }
+    })
+    .await;
+    trial.goes_on(outage()).await;
     // The one that knew the dead member has its endpoints still, and was told nothing.
     trial.end(scene).await;
     scene.world.member_mut("c3").cluster.restart_api().await;

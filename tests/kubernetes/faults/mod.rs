@@ -1,8 +1,8 @@
 //! Rows of the fault matrix (faults.md 2 and 3) that are about API servers, credentials and replicas.
 //!
-//! Owns how a gateway in front of three members comes about, and how a row looks at it. Times of the
-//! table are divided by [`pace`], and a fault lasts half a minute at most; `make soak` plays them at
-//! full length.
+//! Owns how a gateway in front of some members comes about, and how a row looks at it. Times of the
+//! table are divided by [`pace`], and what is broken stays so for an [`outage`]; `make soak` plays all
+//! at full length.
 
 mod api;
 mod audit;
@@ -24,7 +24,7 @@ use crate::{
         poll::{SETTLE, eventually},
     },
     harness::Scenario,
-    paced::pace,
+    paced::{is_soak, pace},
     pods::ready_addresses,
     replica::Replica,
     scene::Scene,
@@ -40,9 +40,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
 /// four clusters.
 const SLACK: u32 = 5;
 
-/// The longest fault outside of `make soak`.
-const LONGEST_FAULT: Duration = Duration::from_secs(30);
-
 /// What `/svc1` leads to.
 const BACKEND: &str = "gateway-demo/service1:80";
 
@@ -51,14 +48,18 @@ const PODS: usize = 2;
 
 /// A time that a pass line allows, in seconds of production.
 fn within(seconds: u64) -> Duration {
-    let allowed = Duration::from_secs(seconds);
-    if pace() == 1 { allowed } else { allowed * SLACK / pace() }
+    let slack = if is_soak() { 1 } else { SLACK };
+    Duration::from_secs(seconds) * slack / pace()
 }
 
-/// How long a fault lasts, in seconds of production.
+/// A time that passes, in seconds of production.
 fn lasting(seconds: u64) -> Duration {
-    let full = Duration::from_secs(seconds);
-    if pace() == 1 { full } else { (full / pace()).min(LONGEST_FAULT) }
+    Duration::from_secs(seconds) / pace()
+}
+
+/// How long a fault goes on once it is noticed.
+fn outage() -> Duration {
+    if is_soak() { Duration::from_secs(600) } else { Duration::from_secs(3) }
 }
 
 /// Where Convoy reaches the API of a member: at its proxy.

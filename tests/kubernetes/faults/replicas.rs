@@ -9,7 +9,7 @@ use convoy::rbac::FLEET_ACCOUNT;
 use serde_json::Value;
 
 use super::{
-    all_serve, audit, lasting, metric,
+    all_serve, audit, metric, outage,
     probe::{Probe, percentile},
     responses, set_up,
     trial::Trial,
@@ -26,7 +26,7 @@ use crate::{
     },
     clusters::proxy::Proxy,
     harness::scenario,
-    paced::pace,
+    paced::is_soak,
     replica::Replica,
     rows::figure,
     scene::Scene,
@@ -104,7 +104,7 @@ async fn fault_c01_a_replica_is_killed(scene: &mut Scene) {
         if idx == first { Err("it is with the first".to_owned()) } else { Ok(idx) }
     })
     .await;
-    trial.goes_on(lasting(60)).await;
+    trial.goes_on(outage()).await;
     // It said what it has, and was told nothing.
     assert_eq!(responses(&scene.replicas[other]).await, 0);
     assert_eq!(told(scene).await, before);
@@ -136,7 +136,7 @@ async fn fault_c01_replicas_are_killed_again_and_again(scene: &mut Scene) {
     let _service = start_envoy(scene, 18011).await;
     let mut probe = Probe::place(scene, "c2").await;
     let trial = Trial::begin(scene, MEMBERS).await;
-    let kills = if pace() == 1 { 60 } else { 6 };
+    let kills = if is_soak() { 60 } else { 6 };
     let mut times = Vec::new();
     for _ in 0..kills {
         let victim = eventually(SETTLE, "the Envoy is connected", || serving(scene)).await;
