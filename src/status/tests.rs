@@ -362,7 +362,8 @@ async fn fault_b07_writes_that_fail_are_made_in_the_end() {
     within("gateway", || api.status(&format!("{GATEWAYS}/gw"))["phase"] == "Listening").await;
     assert_eq!(api.writes(""), 4 + script.len());
     assert_eq!(own.meter.errors.load(Relaxed), script.len() as u64);
-    assert_eq!(own.meter.writes.load(Relaxed), 4);
+    // The last answer may be on its way.
+    within("counted", || own.meter.writes.load(Relaxed) == 4).await;
     own.handle.shutdown().await;
 }
 
