@@ -93,8 +93,8 @@ struct Stages<'a> {
 }
 
 impl Settings {
-    fn rules(&self) -> Rules {
-        Rules { allow_loopback: self.defaults.allow_loopback_endpoints }
+    fn rules(&self) -> Rules<'static> {
+        Rules { allow_loopback: self.defaults.allow_loopback_endpoints, allowed: None }
     }
 }
 

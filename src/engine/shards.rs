@@ -55,21 +55,23 @@ impl ShardTable {
         self.rows.get(member)
     }
 
-    /// Recomputes one row; whether it differs, and what is wrong with it.
+    /// Recomputes one row; whether it differs, and what is wrong with it. To the rules for all
+    /// members comes what is allowed to this one.
     pub(super) fn update(
         &mut self,
         store: &Store,
-        rules: Rules,
+        rules: Rules<'_>,
         service: &ObjectName,
         member: &MemberId,
     ) -> (bool, Vec<Diag>) {
         let objects = store.member(member);
+        let allowed = objects.and_then(|objects| objects.allowed_endpoints());
         let (row, diags) = member::shards(
             member,
             objects.and_then(|objects| objects.service(service)).map(Arc::as_ref),
             objects.into_iter().flat_map(|objects| objects.slices(service)),
             &|pod| objects?.pod_labels(pod),
-            rules,
+            Rules { allowed, ..rules },
         );
         let rows = self.rows.entry(member.clone()).or_default();
         let differs = rows.get(service).map(Arc::as_ref) != row.as_ref();

@@ -13,7 +13,7 @@ use crate::{
     key::{MemberId, ObjectKind, ObjectName, ObjectRef, PortRef, Scope},
     member::address::forbidden,
     model::{Protocol, Shard, ShardEndpoint},
-    store::{AddressFamily, EndpointSlice, Labels, Service, ServicePort},
+    store::{AddressFamily, Cidr, EndpointSlice, Labels, Service, ServicePort},
 };
 
 /// Endpoints of one port of one Service in one member (faults.md S19).
@@ -21,10 +21,23 @@ pub const MAX_ENDPOINTS: usize = 5_000;
 
 /// What an operator allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct Rules<'a> {
     /// Development only: endpoints may be loopback addresses.
     pub allow_loopback: bool,
+    /// Where the member's endpoints may be; `None` for no limit (faults.md S17).
+    pub allowed: Option<&'a [Cidr]>,
 }
+
+impl Rules<'_> {
+    /// Why an endpoint must not have this address, in words that fit after "is".
+    fn forbid(&self, address: IpAddr) -> Option<&'static str> {
+        let is_outside = |ranges: &[Cidr]| !ranges.iter().any(|range| range.contains(address));
+        let outside = || self.allowed.is_some_and(is_outside).then_some(OUTSIDE);
+        forbidden(address, self.allow_loopback).or_else(outside)
+    }
+}
+
+const OUTSIDE: &str = "outside of the member's `allowedEndpointCIDRs`";
 
 /// The shards of one Service in one member, one a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +75,7 @@ pub fn shards<'a>(
     service: Option<&Service>,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
     pod_labels: &dyn Fn(&ObjectName) -> Option<Arc<Labels>>,
-    rules: Rules,
+    rules: Rules<'_>,
 ) -> (Option<ServiceShards>, Vec<Diag>) {
     let Some(service) = service else { return (None, Vec::new()) };
     let object = |kind, name: &ObjectName| {
@@ -117,7 +130,7 @@ impl<'a> Usable<'a> {
         slice: &'a EndpointSlice,
         at: &Field,
         pod_labels: &dyn Fn(&ObjectName) -> Option<Arc<Labels>>,
-        rules: Rules,
+        rules: Rules<'_>,
         diags: &mut Vec<Diag>,
     ) -> Usable<'a> {
         let none = Arc::new(Labels::new());
@@ -128,7 +141,7 @@ impl<'a> Usable<'a> {
                 refused.unparsable.push(idx);
                 continue;
             };
-            if let Some(what) = forbidden(address, rules.allow_loopback) {
+            if let Some(what) = rules.forbid(address) {
                 refused.forbidden.push((idx, format!("`{address}` is {what}")));
                 continue;
             }

@@ -209,7 +209,7 @@ fn ingress_path(name: &str) -> String {
 
 /// Polls until it is so.
 async fn within(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -333,6 +333,8 @@ async fn one_write_for_each_of_a_thousand_and_none_for_no_change() {
     within("gateway", || api.status(&format!("{GATEWAYS}/gw"))["phase"] == "Listening").await;
     let texts: Vec<_> = names.iter().map(String::as_str).collect();
     own.reports.send_replace(report(&texts));
+    // Cheap to ask: on a busy machine the room needs the time.
+    within("all", || api.writes("/ingresses/") >= 1000).await;
     within("all", || names.iter().all(|name| api.status(&ingress_path(name)) == address())).await;
     // G17 of performance.md.
     assert_eq!(api.writes("/ingresses/"), 1000);
@@ -360,7 +362,8 @@ async fn fault_b07_writes_that_fail_are_made_in_the_end() {
     within("gateway", || api.status(&format!("{GATEWAYS}/gw"))["phase"] == "Listening").await;
     assert_eq!(api.writes(""), 4 + script.len());
     assert_eq!(own.meter.errors.load(Relaxed), script.len() as u64);
-    assert_eq!(own.meter.writes.load(Relaxed), 4);
+    // The last answer may be on its way.
+    within("counted", || own.meter.writes.load(Relaxed) == 4).await;
     own.handle.shutdown().await;
 }
 

@@ -1,9 +1,11 @@
 //! What every source emits, and all that it emits.
 
+use std::sync::Arc;
+
 use crate::{
     diag::Diag,
     key::{MemberId, ObjectKind, ObjectName, Scope},
-    store::Object,
+    store::{Cidr, Object},
 };
 
 /// One change of the ground state. Watches, directories and tests all speak this.
@@ -23,7 +25,7 @@ pub enum Change {
     /// (xds.md 3.15).
     Synced(Scope),
     /// The member is registered; until then its id is unknown (`ClusterNotFound`).
-    Register(MemberId, Locality),
+    Register(MemberId, Registered),
     /// How the cluster is reached now.
     Health(Scope, Health),
     /// The member is no longer registered. Its endpoints go only with `remote-clusters`.
@@ -36,6 +38,15 @@ pub enum Change {
         /// All findings about it.
         diags: Vec<Diag>,
     },
+}
+
+/// What is declared of a member, whatever its API says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// Where it is.
+    pub locality: Locality,
+    /// Where its endpoints may be; `None` allows everything that faults.md F20 allows.
+    pub allowed_endpoints: Option<Arc<[Cidr]>>,
 }
 
 /// Where a member is.

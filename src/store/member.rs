@@ -10,14 +10,16 @@ use std::{
 
 use crate::{
     key::{ObjectKind, ObjectName},
-    store::{EndpointSlice, Health, Labels, Locality, Object, Pod, Service, set},
+    store::{Cidr, EndpointSlice, Health, Labels, Locality, Object, Pod, Service, set},
 };
 
 /// One member as last seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Member {
     /// Present while the member is registered.
-    registration: Option<Locality>,
+    locality: Option<Locality>,
+    /// Outlives the registration, as the objects do.
+    allowed_endpoints: Option<Arc<[Cidr]>>,
     health: Health,
     /// It was unreachable before it was ever read.
     is_given_up: bool,
@@ -36,7 +38,7 @@ pub struct Member {
 impl Member {
     /// Whether the member is registered now. Its objects outlive its registration.
     pub fn is_registered(&self) -> bool {
-        self.registration.is_some()
+        self.locality.is_some()
     }
 
     /// How it is reached.
@@ -63,7 +65,12 @@ impl Member {
 
     /// Where it is; unknown if it is not registered.
     pub fn locality(&self) -> Locality {
-        self.registration.clone().unwrap_or_default()
+        self.locality.clone().unwrap_or_default()
+    }
+
+    /// Where its endpoints may be; `None` for no limit.
+    pub fn allowed_endpoints(&self) -> Option<&[Cidr]> {
+        self.allowed_endpoints.as_deref()
     }
 
     /// All its Services, by namespace and name.
@@ -112,17 +119,28 @@ impl Member {
         is_news
     }
 
-    pub(super) fn set_registration(&mut self, registration: Option<Locality>) -> bool {
-        let is_news = self.registration != registration;
-        self.is_given_up &= registration.is_some();
-        self.registration = registration;
+    /// `None` for a member that is not registered any more.
+    pub(super) fn set_locality(&mut self, locality: Option<Locality>) -> bool {
+        let is_news = self.locality != locality;
+        self.is_given_up &= locality.is_some();
+        self.locality = locality;
         is_news
+    }
+
+    /// The Services that are different now.
+    pub(super) fn allow(&mut self, ranges: Option<Arc<[Cidr]>>) -> BTreeSet<ObjectName> {
+        if self.allowed_endpoints == ranges {
+            return BTreeSet::new();
+        }
+        self.allowed_endpoints = ranges;
+        self.services.keys().cloned().collect()
     }
 
     /// Nothing is known of it, not even that it has nothing.
     pub(super) fn is_unknown(&self) -> bool {
         let Member {
-            registration,
+            locality,
+            allowed_endpoints: _,
             health: _,
             is_given_up: _,
             is_synced,
@@ -133,7 +151,7 @@ impl Member {
             slices_of_service: _,
             slices_of_pod: _,
         } = self;
-        registration.is_none()
+        locality.is_none()
             && !is_synced
             && services.is_empty()
             && slices.is_empty()

@@ -4,6 +4,7 @@
 //! resources or xDS. Cost: logarithmic per change; `Replace` is linear in what it lists.
 
 mod change;
+mod cidr;
 mod fleet;
 mod member;
 mod object;
@@ -20,7 +21,8 @@ use crate::{
     key::{MemberId, ObjectKind, ObjectName, Scope},
 };
 
-pub use change::{Change, Health, Locality};
+pub use change::{Change, Health, Locality, Registered};
+pub use cidr::Cidr;
 use fleet::Fleet;
 pub use member::Member;
 pub use object::*;
@@ -71,9 +73,7 @@ impl Store {
             Change::Listed(Scope::Member(_)) => BTreeSet::new(),
             Change::Synced(Scope::Fleet) => self.edit_fleet(|fleet| fleet.set_synced()),
             Change::Synced(Scope::Member(id)) => self.edit_member(&id, |m| m.set_synced()),
-            Change::Register(id, locality) => {
-                self.edit_member(&id, |member| member.set_registration(Some(locality)))
-            }
+            Change::Register(id, registered) => self.register(&id, registered),
             Change::Health(Scope::Fleet, health) => {
                 self.edit_fleet(|fleet| fleet.set_health(health))
             }
@@ -81,7 +81,7 @@ impl Store {
                 let is_news = self.with_member(&id, |member| member.set_health(health));
                 is_news.then_some(Touched::Health(id)).into_iter().collect()
             }
-            Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
+            Change::Unregister(id) => self.edit_member(&id, |m| m.set_locality(None)),
             Change::Report { source, diags } => {
                 let is_news = if diags.is_empty() {
                     self.reports.remove(&source).is_some()
@@ -222,6 +222,14 @@ impl Store {
 
     fn edit_fleet(&mut self, edit: impl FnOnce(&mut Fleet) -> bool) -> BTreeSet<Touched> {
         edit(&mut self.fleet).then_some(Touched::Fleet).into_iter().collect()
+    }
+
+    /// Where endpoints may be concerns every Service of the member.
+    fn register(&mut self, id: &MemberId, registered: Registered) -> BTreeSet<Touched> {
+        let Registered { locality, allowed_endpoints } = registered;
+        let mut touched = self.edit_member(id, |member| member.set_locality(Some(locality)));
+        touched.extend(self.edit_objects(id, |member| member.allow(allowed_endpoints)));
+        touched
     }
 
     fn edit_objects(

@@ -242,9 +242,27 @@ fn a_deleted_certificate_without_a_pair_is_gone() {
 }
 
 #[test]
+fn where_endpoints_may_be_concerns_every_service_and_outlives_the_registration() {
+    let mut store = Store::default();
+    let ranges = |text: &str| Some(Arc::from([Cidr::parse(text).unwrap()]));
+    let register = |text: &str| {
+        let registered = Registered { allowed_endpoints: ranges(text), ..Registered::default() };
+        Change::Register(id("c1"), registered)
+    };
+    store.apply(register("10.0.0.0/8"));
+    store.apply(Change::Upsert(of("c1"), service("a", 80)));
+    assert_eq!(touched(&mut store, [register("10.0.0.0/8")]), []);
+    let news = [Touched::Service(id("c1"), name("a"))];
+    assert_eq!(touched(&mut store, [register("10.1.0.0/16")]), news);
+    store.apply(Change::Unregister(id("c1")));
+    let member = store.member(&id("c1")).unwrap();
+    assert_eq!(member.allowed_endpoints(), ranges("10.1.0.0/16").as_deref());
+}
+
+#[test]
 fn what_a_member_had_outlives_its_registration() {
     let mut store = Store::default();
-    let register = || Change::Register(id("c1"), Locality::default());
+    let register = || Change::Register(id("c1"), Registered::default());
     let news = [Touched::Member(id("c1"))];
     assert_eq!(touched(&mut store, [register()]), news);
     assert_eq!(touched(&mut store, [register()]), []);
@@ -307,7 +325,7 @@ fn any_change() -> impl Strategy<Value = Change> {
             (scope.clone(), scope.clone(), scope.clone(), scope.clone());
         let register = match &scope {
             Scope::Fleet => Change::Synced(Scope::Fleet),
-            Scope::Member(id) => Change::Register(id.clone(), Locality::default()),
+            Scope::Member(id) => Change::Register(id.clone(), Registered::default()),
         };
         prop_oneof![
             6 => objects().prop_map(move |o| Change::Upsert(of_upsert.clone(), o)),

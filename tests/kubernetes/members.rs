@@ -19,7 +19,7 @@ use crate::{
     rows::{
         balance::{C1, C2, SCHEDULED, endpoints_at, start_web_demo},
         failover::{
-            self, Route, as_in_the_guide, loses_nothing_when_killed, loses_nothing_when_partitioned,
+            self, Route, as_in_the_guide, lose_nothing_when_killed, lose_nothing_when_partitioned,
         },
     },
     scene::Scene,
@@ -104,13 +104,13 @@ async fn start_without_api(scene: &mut Scene) {
 
 async fn row_032_dead_member_killed(scene: &mut Scene) {
     start_without_api(scene).await;
-    loses_nothing_when_killed(&mut scene.bed, "c1", Route::ActiveActive).await;
+    lose_nothing_when_killed(&mut scene.bed, "c1", &[Route::ActiveActive]).await;
     mend(scene, "c1").await;
 }
 
 async fn row_032_dead_member_partitioned(scene: &mut Scene) {
     start_without_api(scene).await;
-    loses_nothing_when_partitioned(&mut scene.bed, Route::ActiveActive).await;
+    lose_nothing_when_partitioned(&mut scene.bed, &[Route::ActiveActive]).await;
     mend(scene, "c1").await;
 }
 

@@ -4,17 +4,21 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
+    time::Duration,
 };
 
 use crate::{
     bed::{
         client::{Client, get},
         netns::{CONTROL_PLANE, GATEWAY},
-        poll::{SETTLE, eventually},
+        poll::eventually,
     },
     clusters::{World, daemon::Daemon},
     paced,
 };
+
+/// It takes a fraction of a second; on a busy machine it must not fail a test.
+const START: Duration = Duration::from_secs(20);
 
 /// One of the processes that serve a fleet.
 pub(crate) struct Replica {
@@ -66,7 +70,7 @@ impl Replica {
     /// Waits until it has read everything.
     pub(crate) async fn ready(&mut self) {
         let (process, admin) = (&mut self.process, Client::plain(self.admin));
-        eventually(SETTLE, "Convoy is ready", || {
+        eventually(START, "Convoy is ready", || {
             process.assert_running();
             let admin = admin.clone();
             async move {

@@ -1,6 +1,6 @@
 //! Rows 1 to 6 and 11 to 14: what people see of a gateway and its Ingresses with kubectl.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use convoy::diag::Reason;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::{
         ingress::ingress,
         load::{Load, Plan},
         netns,
-        poll::{SETTLE, eventually},
+        poll::eventually,
         workload::workload,
     },
     clusters::{cluster::Cluster, daemon::Daemon},
@@ -39,6 +39,10 @@ steps! {
     row_014_invalid_gateway,
 }
 
+/// What is waited for is over in a second or two, or in the few seconds after which a member is stale;
+/// a machine that runs four clusters may need longer to say so.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until `kubectl get WHAT -ojsonpath={PATH}` prints this and nothing else.
 pub(crate) async fn shows(fleet: &Cluster, what: &str, path: &str, expect: &str) {
     shows_that(fleet, what, path, |said| said == expect).await;
@@ -52,7 +56,7 @@ pub(crate) async fn shows_that(
     expect: impl Fn(&str) -> bool,
 ) -> String {
     let words = format!("get {what} -ojsonpath={{{path}}}");
-    eventually(SETTLE, &words, || async {
+    eventually(PATIENCE, &words, || async {
         let said = fleet.try_kubectl(&words, "")?;
         if expect(&said) { Ok(said) } else { Err(said) }
     })

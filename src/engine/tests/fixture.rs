@@ -10,8 +10,8 @@ use crate::{
     snapshot::{GatewayView, Kind, Version},
     store::{
         AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, Health, Ingress,
-        IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, KeyPair, Locality,
-        Object, PathType, Pod, Secret, Service, ServicePort,
+        IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, KeyPair, Object,
+        PathType, Pod, Registered, Secret, Service, ServicePort,
     },
 };
 
@@ -58,7 +58,7 @@ impl Fleet {
     pub(super) fn all(&self) -> Vec<Change> {
         let mut all = vec![gateway("main", "mse", "c1,c2")];
         for member in ["c1", "c2", "c3"] {
-            all.push(Change::Register(id(member), Locality::default()));
+            all.push(Change::Register(id(member), Registered::default()));
             all.push(synced(member));
         }
         for n in 0..self.size {
@@ -110,7 +110,7 @@ pub(super) fn health(member: &str, is_stale: bool) -> Change {
 
 pub(super) fn register(member: &str, is_registered: bool) -> Change {
     match is_registered {
-        true => Change::Register(id(member), Locality::default()),
+        true => Change::Register(id(member), Registered::default()),
         false => Change::Unregister(id(member)),
     }
 }

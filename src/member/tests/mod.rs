@@ -8,7 +8,7 @@ use crate::{
     diag::{Diag, Field},
     key::{BackendKey, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{Arrangement, Form, Link, LocalityShare, Protocol, Shard, Subset, Target},
-    store::{AddressFamily, Endpoint, EndpointSlice, Labels, Locality, Service, ServicePort},
+    store::{AddressFamily, Cidr, Endpoint, EndpointSlice, Labels, Locality, Service, ServicePort},
 };
 
 fn id(id: &str) -> MemberId {
@@ -65,7 +65,7 @@ fn pod_labels(pod: &ObjectName) -> Option<Arc<Labels>> {
     Some(Arc::new(Labels::from([("pod".into(), pod.name.clone())])))
 }
 
-const STRICT: Rules = Rules { allow_loopback: false };
+const STRICT: Rules<'static> = Rules { allow_loopback: false, allowed: None };
 
 fn shards_of(service: &Service, slices: &[EndpointSlice]) -> (ServiceShards, Vec<Diag>) {
     let (shards, diags) = shards(&id("c1"), Some(service), slices, &pod_labels, STRICT);

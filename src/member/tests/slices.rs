@@ -99,9 +99,31 @@ fn fault_f20_forbidden_endpoints_are_dropped_and_said() {
          `127.0.0.1` is a loopback address, endpoint dropped",
         ]
     );
-    let rules = Rules { allow_loopback: true };
+    let rules = Rules { allow_loopback: true, ..STRICT };
     let allowed = super::shards(&id("c1"), Some(&service), &slices, &pod_labels, rules).0;
     assert_eq!(shown(&allowed.unwrap(), &PortRef::First), "10.0.0.1:80 10.0.0.2:80 127.0.0.1:80");
+}
+
+#[test]
+fn fault_s17_a_member_exports_addresses_of_its_own_ranges_only() {
+    let service = service("svc", &[":80"]);
+    let slices = [slice("s1", &[("", 80)], &["10.1.0.1", "10.2.0.1", "169.254.169.254"])];
+    let check = |ranges: &[&str], expect: &str, findings: &[&str]| {
+        let ranges: Vec<_> = ranges.iter().map(|own| Cidr::parse(own).unwrap()).collect();
+        let rules = Rules { allowed: Some(&ranges), ..STRICT };
+        let (shards, diags) = super::shards(&id("c1"), Some(&service), &slices, &pod_labels, rules);
+        assert_eq!(shown(&shards.unwrap(), &PortRef::First), expect);
+        let said: Vec<_> = diags.iter().map(|diag| diag.message.as_str()).collect();
+        assert_eq!(said, findings);
+    };
+    let link_local = "`169.254.169.254` is a link-local address, endpoint dropped";
+    check(&["10.0.0.0/8"], "10.1.0.1:80 10.2.0.1:80", &[link_local]);
+    let outside = "`10.2.0.1` is outside of the member's `allowedEndpointCIDRs`, endpoint dropped; \
+                   so are 1 other endpoints of the slice";
+    check(&["10.1.0.0/16", "0.0.0.0/32"], "10.1.0.1:80", &[outside]);
+    let nobody = "`10.1.0.1` is outside of the member's `allowedEndpointCIDRs`, endpoint dropped; \
+                  so are 2 other endpoints of the slice";
+    check(&[], "", &[nobody]);
 }
 
 #[test]

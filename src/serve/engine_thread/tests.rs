@@ -9,7 +9,7 @@ use crate::{
     key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     settings::{GatewayDefaults, Mechanisms},
     source::decode::{Decoded, decode},
-    store::{Health, Locality},
+    store::{Health, Registered},
 };
 
 struct Stage {
@@ -99,12 +99,12 @@ fn who_was_ready_stays_ready() {
     let c1 = MemberId::new("c1").unwrap();
     let stale = || Health::Stale { reason: "Unreachable", message: "no answer".into() };
     let mut stage = Stage::new();
-    stage.tick(Change::Register(c1.clone(), Locality::default()));
+    stage.tick(Change::Register(c1.clone(), Registered::default()));
     stage.tick(Change::Synced(Scope::Fleet));
     assert_eq!(stage.shown(), (0, false), "c1 is not read");
     stage.tick(Change::Synced(Scope::Member(c1)));
     assert_eq!(stage.shown(), (0, true));
-    stage.tick(Change::Register(MemberId::new("c2").unwrap(), Locality::default()));
+    stage.tick(Change::Register(MemberId::new("c2").unwrap(), Registered::default()));
     stage.tick(Change::Health(Scope::Fleet, stale()));
     assert_eq!(stage.shown(), (0, true), "what comes or goes later");
     let report = stage.reports.borrow().clone();

@@ -15,7 +15,7 @@ use crate::{
         file::{Content, earliest, read},
         scan::{Found, Scan, Stamp},
     },
-    store::{Change, Locality, Object},
+    store::{Change, Object, Registered},
 };
 
 const FLEET_KINDS: [ObjectKind; 4] = [
@@ -138,7 +138,7 @@ impl Tree {
             let kinds = match scope {
                 Scope::Fleet => FLEET_KINDS.as_slice(),
                 Scope::Member(id) => {
-                    changes.push(Change::Register(id.clone(), Locality::default()));
+                    changes.push(Change::Register(id.clone(), Registered::default()));
                     MEMBER_KINDS.as_slice()
                 }
             };

@@ -34,7 +34,7 @@ use crate::{
         },
         registry::{Access, AccessError, Registration},
     },
-    store::{Change, Health, Locality},
+    store::{Change, Health, Registered},
 };
 
 /// How much sooner than a deadline its passing is noticed: as a part of the deadline.
@@ -119,7 +119,7 @@ struct Member {
     broken: Option<(&'static str, String)>,
     /// Connections in a row that had to be made anew.
     breaks: u32,
-    said: Option<(Locality, Health)>,
+    said: Option<(Registered, Health)>,
 }
 
 impl Member {
@@ -322,20 +322,20 @@ impl Member {
         self.common.claims.set(self.id(), claim);
     }
 
-    /// Says where and how the member is, if that is news.
+    /// Says what is declared of the member and how it is, if that is news.
     async fn say(&mut self) -> Result<(), Closed> {
-        let (locality, health) = (self.registration.locality.clone(), self.health());
+        let (registered, health) = (self.registration.registered(), self.health());
         let mut changes = Vec::new();
         let id = self.id().clone();
-        let (said_where, said_how) = self.said.take().unzip();
-        if said_where.as_ref() != Some(&locality) {
-            changes.push(Change::Register(id.clone(), locality.clone()));
+        let (said_what, said_how) = self.said.take().unzip();
+        if said_what.as_ref() != Some(&registered) {
+            changes.push(Change::Register(id.clone(), registered.clone()));
         }
         if said_how.as_ref() != Some(&health) {
             tracing::info!(member = %id, ?health, "member");
             changes.push(Change::Health(Scope::Member(id), health.clone()));
         }
-        self.said = Some((locality, health));
+        self.said = Some((registered, health));
         self.send(changes).await
     }
 

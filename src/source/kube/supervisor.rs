@@ -87,7 +87,7 @@ impl Supervisor {
         }
         let new = registrations.iter().filter(|(id, _)| !self.members.contains_key(*id));
         let new: Vec<_> =
-            new.map(|(id, own)| Change::Register(id.clone(), own.locality.clone())).collect();
+            new.map(|(id, own)| Change::Register(id.clone(), own.registered())).collect();
         if !new.is_empty() {
             self.common.changes.send(new).await.ok();
         }

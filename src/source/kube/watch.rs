@@ -35,7 +35,7 @@ use crate::{
             backoff::backoff,
             link::Link,
             listing::{Listing, Next, PAGE, Page},
-            request::{self, Failure, Fault, Said, Trouble},
+            request::{self, Failure, Fault, Lines, Said, Trouble},
         },
     },
     store::Object,
@@ -311,10 +311,12 @@ impl<K: Clone> Task<K> {
     }
 
     async fn watch(&mut self, version: &str) -> Result<(), Ended> {
-        let started = Instant::now();
-        let ended = self.follow(version).await;
+        // One that is not opened has not lived, however long that took.
+        let mut lines = self.open(version).await?;
+        let opened = Instant::now();
+        let ended = self.follow(&mut lines).await;
         // A server that ends every watch as it begins is not asked again at once.
-        let is_early = started.elapsed() < self.timings.backoff_min;
+        let is_early = opened.elapsed() < self.timings.backoff_min;
         if !is_early {
             self.failures = 0;
         }
@@ -325,21 +327,30 @@ impl<K: Clone> Task<K> {
         ended
     }
 
-    async fn follow(&mut self, version: &str) -> Result<(), Ended> {
-        // The server counts in whole seconds.
-        let idle = self.timings.watch_idle.max(Duration::from_secs(1));
+    /// The server counts in whole seconds.
+    fn idle(&self) -> Duration {
+        self.timings.watch_idle.max(Duration::from_secs(1))
+    }
+
+    async fn open(&self, version: &str) -> Result<Lines, Ended> {
+        let idle = self.idle();
         let seconds = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
         let mut params = WatchParams::default().timeout(seconds);
         params.field_selector.clone_from(&self.watched.fields);
         let request = self.path.watch(&params, version).map_err(|err| illegal(&err))?;
         let limit = self.timings.request;
-        let mut lines = request::open(&self.link.client(), request, limit).await?;
+        let lines = request::open(&self.link.client(), request, limit).await?;
         self.link.meter().watch();
         self.contact().await?;
+        Ok(lines)
+    }
+
+    async fn follow(&mut self, lines: &mut Lines) -> Result<(), Ended> {
+        let limit = self.idle() + self.timings.request;
         loop {
             let judge_again = until(self.judge_again);
             let line = tokio::select! {
-                line = timeout(idle + limit, lines.next()) => line,
+                line = timeout(limit, lines.next()) => line,
                 () = judge_again => {
                     self.needs_list = true;
                     return Ok(());

@@ -12,13 +12,13 @@ use crate::{
     source::{
         decode::cut,
         registry::{
-            Access, AccessError, CLUSTER_UID, Cidr, Declarations, DeclaredCluster, DeclaredSecret,
+            Access, AccessError, CLUSTER_UID, Declarations, DeclaredCluster, DeclaredSecret,
             MEMBER_ID, NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
             declared::{CLUSTER_ID, Sensitive},
             kubeconfig,
         },
     },
-    store::Locality,
+    store::{Cidr, Locality},
 };
 
 /// Key of the kubeconfig in a Secret that a `MemberCluster` refers to, where none is named.

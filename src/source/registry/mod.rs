@@ -20,7 +20,7 @@ mod strict;
 mod tests;
 mod watch;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use claims::{keep_gone, registrations};
 pub use credentials::Credentials;
@@ -31,7 +31,7 @@ pub use watch::spawn;
 
 use crate::{
     key::{MemberId, ObjectRef},
-    store::Locality,
+    store::{Cidr, Locality, Registered},
 };
 
 /// Where registrations are read unless flags say otherwise: Convoy's own namespace, and that of
@@ -69,7 +69,7 @@ pub struct Registration {
     /// How Envoys reach its Pods.
     pub network: Network,
     /// Where its endpoints may be; `None` allows everything that faults.md F20 allows.
-    pub allowed_endpoints: Option<Vec<Cidr>>,
+    pub allowed_endpoints: Option<Arc<[Cidr]>>,
     /// How its API is reached, or why it cannot be. An error here is no removal: whoever has
     /// working credentials keeps what they gave it (faults.md A8, A9).
     pub access: Result<Access, AccessError>,
@@ -91,6 +91,14 @@ pub struct Revision {
     pub uid: Arc<str>,
     /// `metadata.generation`; 0 where the kind has none.
     pub generation: i64,
+}
+
+impl Registration {
+    /// What of it concerns the store.
+    pub fn registered(&self) -> Registered {
+        let Registration { locality, allowed_endpoints, .. } = self;
+        Registered { locality: locality.clone(), allowed_endpoints: allowed_endpoints.clone() }
+    }
 }
 
 /// How Envoys reach the Pods of a member.
@@ -139,47 +147,6 @@ impl fmt::Display for AccessError {
         | AccessError::Undeclared(message)
         | AccessError::InvalidKubeconfig(message)) = self;
         f.write_str(message)
-    }
-}
-
-/// A range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    /// At most the width of the address.
-    bits: u8,
-}
-
-impl Cidr {
-    /// `10.0.0.0/8` or `fd00::/8`; a bare address is a range of one.
-    pub fn parse(text: &str) -> Option<Cidr> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
-            None => width,
-        };
-        Some(Cidr { address, bits })
-    }
-
-    /// Whether the address is in the range.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        // A shift by the whole width is what `/0` asks for, and `checked_shr` refuses it.
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differ = own.to_bits() ^ other.to_bits();
-                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differ = own.to_bits() ^ other.to_bits();
-                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
 use super::{
-    fake::{Fake, Request, raw, service, silence},
+    fake::{Fake, Request, raw, refusal, service, silence},
     *,
 };
 use crate::{
@@ -151,4 +151,24 @@ async fn a_certificate_that_comes_into_validity_is_judged_again() {
     };
     assert!(problem(&told.list().await));
     assert!(!problem(&told.list().await));
+}
+
+#[tokio::test]
+async fn a_watch_that_is_never_opened_is_asked_for_less_and_less() {
+    let slow = TIMINGS().backoff_min * 2;
+    let fake = Fake::new("u1");
+    fake.trick(move |request| {
+        request.is_watch.then(|| {
+            // An API server that is busy dying.
+            std::thread::sleep(slow);
+            refusal(503, "ServiceUnavailable", "no")
+        })
+    });
+    let mut told = Told::services(&fake).await;
+    for _ in 0..6 {
+        told.failure().await;
+    }
+    let watches: Vec<_> = fake.log().into_iter().filter(|request| request.is_watch).collect();
+    let waits: Vec<_> = watches.windows(2).map(|pair| pair[1].at - pair[0].at - slow).collect();
+    assert!(waits[4] > TIMINGS().backoff_min * 4, "{waits:?}");
 }

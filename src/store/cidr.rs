@@ -1,0 +1,70 @@
+//! Ranges of addresses.
+
+use std::net::IpAddr;
+
+/// A range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    /// At most the width of the address.
+    bits: u8,
+}
+
+impl Cidr {
+    /// `10.0.0.0/8` or `fd00::/8`; a bare address is a range of one.
+    pub fn parse(text: &str) -> Option<Cidr> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match bits {
+            Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
+            None => width,
+        };
+        Some(Cidr { address, bits })
+    }
+
+    /// Whether the address is in the range.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // A shift by the whole width is what `/0` asks for, and `checked_shr` refuses it.
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_addresses() {
+        let check = |range: &str, address: &str, expect: Option<bool>| {
+            let range_of = Cidr::parse(range);
+            let found = range_of.map(|range| range.contains(address.parse().unwrap()));
+            assert_eq!(found, expect, "{address} in {range}");
+        };
+        check("10.0.0.0/8", "10.255.0.1", Some(true));
+        check("10.0.0.0/8", "11.0.0.1", Some(false));
+        check("10.0.0.1", "10.0.0.1", Some(true));
+        check("10.0.0.1", "10.0.0.2", Some(false));
+        check("0.0.0.0/0", "255.255.255.255", Some(true));
+        check("0.0.0.0/0", "::1", Some(false));
+        check("::/0", "fd00::1", Some(true));
+        check("fd00::/8", "fe00::1", Some(false));
+        check("10.0.0.0/33", "10.0.0.1", None);
+        check("10.0.0.0/-1", "10.0.0.1", None);
+        check("10.0.0/8", "10.0.0.1", None);
+        check("fd00::/129", "fd00::1", None);
+    }
+}
