@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convoy::rbac::MEMBER_ACCOUNT;
+use convoy::{rbac::MEMBER_ACCOUNT, resources::defaults::MAX_EJECTION};
 
 use super::{
     PODS, addresses, all_serve, audit, degraded, lasting, metric, outage,
@@ -89,7 +89,11 @@ async fn fault_a01_member_api_killed(scene: &mut Scene) {
     let took = recovered(scene, "c1", within(35)).await;
     figure(&format!("read again {took:?} after it was ready"));
     synced(scene, "True").await;
-    all_serve(scene, MEMBERS).await;
+    eventually(MAX_EJECTION + SETTLE, "the pods that came back serve", || async {
+        let envs = scene.bed.http().hit(30, &get("/svc1")).await.envs();
+        if envs.0.len() == MEMBERS.len() { Ok(()) } else { Err(format!("{envs:?}")) }
+    })
+    .await;
 }
 
 /// The condition `Synced` of [`MEMBER_CLUSTER`].
