@@ -202,7 +202,7 @@ fn events(scene: &Scene) -> usize {
 
 async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
     let mut probe = Probe::place(scene, "c2").await;
-    let trial = Trial::begin(scene, &[]).await;
+    let trial = Trial::begin(scene, &["c3"]).await;
     scene.world.fleet.api.kill();
     eventually(within(80), "Convoy says that the fleet is not read", || async {
         let said = trouble(scene, "fleet").await?;

@@ -114,15 +114,16 @@ async fn shard(scene: &Scene, member: &str) -> Vec<String> {
     shard
 }
 
-/// `assignment priority weight address,address`: nothing that Envoy found out by itself.
+/// `assignment priority weight address,address`: nothing that Envoy found out by itself. In the
+/// assignment for retries a member's priority depends on which others there are.
 fn text(assignment: &str, locality: &Value) -> String {
     let endpoints = list(&locality["lb_endpoints"]).map(|endpoint| {
         let at = &endpoint["endpoint"]["address"]["socket_address"];
         format!("{}:{}", at["address"].as_str().unwrap_or_default(), at["port_value"])
     });
     let endpoints = endpoints.collect::<Vec<_>>().join(",");
-    let weight = &locality["load_balancing_weight"];
-    format!("{assignment} {} {weight} {endpoints}", locality["priority"])
+    let priority = if assignment == BACKEND { &locality["priority"] } else { &Value::Null };
+    format!("{assignment} {priority} {} {endpoints}", locality["load_balancing_weight"])
 }
 
 /// Addresses in the first assignment of a [`shard`]; the others have the same.
