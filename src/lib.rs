@@ -17,6 +17,7 @@ pub mod ingress;
 pub mod key;
 pub mod member;
 pub mod model;
+pub mod rbac;
 pub mod resources;
 pub mod serve;
 pub mod settings;

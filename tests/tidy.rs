@@ -49,6 +49,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
         "snapshot",
         &["crate::model", "crate::resources", "crate::engine", "crate::xds", "crate::store"],
     ),
+    ("rbac", PURE),
     ("xds", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "kube::"]),
     ("status", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),
     ("admin", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),

@@ -1,28 +1,49 @@
 //! `/healthz` says that the process lives; `/readyz` whether it may be asked for configuration.
 //!
-//! Ready means: the engine has published once and every source has been read to the end, or was
-//! given up waiting for (xds.md 3.15). An unready answer says what is missing.
+//! Ready means: views are published and every source has been read to the end, or was given up
+//! waiting for (xds.md 3.15). From then on it stays ready, whatever cannot be read any more
+//! (faults.md P10). The answer says what is missing, and what cannot be read at the moment.
 
 use axum::{extract, http::StatusCode};
 
-use crate::admin::{Report, State};
+use crate::{
+    admin::{Report, State, Trouble},
+    key::Scope,
+};
 
 /// 200 as long as the process answers.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// 200 when ready, else 503; the body says what is missing.
+/// 200 when ready, else 503; the body says what is missing and what is degraded.
 pub(super) async fn ready(extract::State(state): extract::State<State>) -> (StatusCode, String) {
-    let missing = missing(&state.report.borrow());
-    if missing.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned());
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for {}\n", missing.join(", ")))
+    let report = state.report.borrow().clone();
+    let missing = missing(&report);
+    let (code, line) = match report.was_ready || missing.is_empty() {
+        true => (StatusCode::OK, "ready\n".to_owned()),
+        false => {
+            let line = format!("not ready, waiting for {}\n", missing.join(", "));
+            (StatusCode::SERVICE_UNAVAILABLE, line)
+        }
+    };
+    (code, line + &degraded(&report))
 }
 
 fn missing(report: &Report) -> Vec<String> {
     let sources = report.unsynced.iter().map(|scope| format!("{scope} to be read"));
     let first_commit = (!report.published).then(|| "the first publication".to_owned());
     sources.chain(first_commit).collect()
+}
+
+/// A line for each cluster that cannot be read at the moment.
+fn degraded(report: &Report) -> String {
+    let fleet = report.fleet.trouble.iter().map(|trouble| (Scope::Fleet, trouble));
+    let members = report.members.iter();
+    let members =
+        members.filter_map(|(id, row)| Some((Scope::Member(id.clone()), row.trouble.as_ref()?)));
+    let line = |(scope, Trouble { reason, message }): (Scope, &Trouble)| {
+        format!("degraded, {scope}: {reason}: {message}\n")
+    };
+    fleet.chain(members).map(line).collect()
 }

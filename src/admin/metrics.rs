@@ -73,6 +73,11 @@ impl Scrape {
         let each = |value: fn(&super::MemberReport) -> u64| {
             members.iter().map(move |(id, m)| (vec![("member", id.to_string())], value(m)))
         };
+        let since = report.fleet.trouble_since.map_or(0, |since| since.elapsed().as_secs());
+        let about = "Whether the fleet has been read to the end";
+        out.gauge("fleet_synced", about, [(vec![], report.published.into())])?;
+        let about = "Seconds since the fleet could last be read; 0 while it can";
+        out.gauge("fleet_stale_seconds", about, [(vec![], since)])?;
         out.gauge("gateways", "Gateways served", [(vec![], report.gateways.len() as u64)])?;
         out.gauge("members", "Registered members", [(vec![], members.len() as u64)])?;
         let synced = each(|m| m.synced.into());

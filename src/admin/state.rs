@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::AtomicU64},
+    time::Instant,
 };
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -50,11 +51,16 @@ pub fn tick_histogram() -> Histogram {
 /// What the engine knows after a tick.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Whether the engine has published once.
+    /// Whether views are published: not before the fleet has been read to the end.
     pub published: bool,
+    /// Whether everything had been read, or was given up waiting for, once. It stays so, whatever
+    /// cannot be read later (faults.md P10).
+    pub was_ready: bool,
     /// Sources that have not been read to the end yet; nobody waits for these any more once
     /// their deadline has passed (xds.md 3.15), so then they are not listed.
     pub unsynced: Vec<Scope>,
+    /// The fleet.
+    pub fleet: FleetReport,
     /// Every gateway with its members, in the order of `remote-clusters`.
     pub gateways: Arc<BTreeMap<GatewayId, Vec<MemberId>>>,
     /// Every gateway object, also one that is invalid.
@@ -67,6 +73,15 @@ pub struct Report {
     pub diags: DiagSet,
     /// Work done since the start.
     pub engine: EngineCounters,
+}
+
+/// The fleet, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FleetReport {
+    /// Why it is not read at the moment, if that is known.
+    pub trouble: Option<Trouble>,
+    /// Since when there has been trouble.
+    pub trouble_since: Option<Instant>,
 }
 
 /// One member, as last seen.
@@ -82,7 +97,7 @@ pub struct MemberReport {
     pub trouble: Option<Trouble>,
 }
 
-/// Why a member is not read. What was read before is still served.
+/// Why a cluster is not read. What was read before is still served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Stable, UpperCamelCase.

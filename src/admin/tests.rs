@@ -41,7 +41,9 @@ fn report() -> Report {
     let row = |synced| MemberReport { synced, services: 2, endpoints: 10, trouble: None };
     Report {
         published: true,
+        was_ready: false,
         unsynced: vec![Scope::Member(member("c2"))],
+        fleet: FleetReport::default(),
         gateways: Arc::new(BTreeMap::from([(
             GatewayId::mse("hongkong"),
             vec![member("c1"), member("c2")],
@@ -110,6 +112,15 @@ async fn health_and_readiness_say_what_is_missing() {
     check(nothing, (503, waits)).await;
     check(report(), (503, "not ready, waiting for member c2 to be read\n")).await;
     check(Report { unsynced: vec![], ..report() }, (200, "ready\n")).await;
+    let trouble = Trouble { reason: "KindUnavailable", message: "no CRD".into() };
+    let stale = FleetReport { trouble: Some(trouble), trouble_since: None };
+    let degraded = "degraded, fleet: KindUnavailable: no CRD\n";
+    let never_read = Report { published: false, unsynced: vec![Scope::Fleet], ..report() };
+    let never_read = Report { fleet: stale.clone(), ..never_read };
+    check(never_read, (503, &format!("{waits}{degraded}"))).await;
+    // Who was ready stays so, whoever is registered or lost later.
+    let lost = Report { was_ready: true, fleet: stale, ..report() };
+    check(lost, (200, &format!("ready\n{degraded}"))).await;
 }
 
 #[tokio::test]
@@ -129,6 +140,8 @@ async fn metrics_are_named_and_ordered() {
     let version = env!("CARGO_PKG_VERSION");
     let expect = format!(
         r#"convoy_build_info{{version="{version}"}} 1
+convoy_fleet_synced 1
+convoy_fleet_stale_seconds 0
 convoy_gateways 1
 convoy_members 2
 convoy_member_synced{{member="c1"}} 1

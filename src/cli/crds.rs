@@ -2,10 +2,9 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::{Context, Result};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use anyhow::Result;
 
-use crate::api;
+use crate::{api, cli::yaml};
 
 /// Print the CustomResourceDefinitions: `convoy crds | kubectl apply --server-side -f -`
 #[derive(Debug, clap::Args)]
@@ -14,15 +13,9 @@ pub(super) struct Args {}
 /// Prints all of them as YAML documents.
 pub(super) fn run(_: &Args, out: &mut impl Write) -> Result<ExitCode> {
     for crd in api::crds() {
-        write!(out, "---\n{}", yaml(&crd)?)?;
+        yaml::print(&crd, out)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn yaml(crd: &CustomResourceDefinition) -> Result<String> {
-    // Through a value, whose maps are ordered.
-    let value = serde_json::to_value(crd).context("print a CRD")?;
-    serde_saphyr::to_string(&value).context("print a CRD as YAML")
 }
 
 #[cfg(test)]
@@ -38,7 +31,7 @@ mod tests {
         let mut expect = BTreeSet::new();
         for crd in api::crds() {
             let name = format!("{}.yaml", crd.metadata.name.clone().unwrap());
-            let (path, text) = (dir.join(&name), yaml(&crd).unwrap());
+            let (path, text) = (dir.join(&name), yaml::text(&crd).unwrap());
             if std::env::var_os("UPDATE_CRDS").is_some() {
                 fs::write(&path, &text).unwrap();
             }
@@ -54,7 +47,7 @@ mod tests {
     #[test]
     fn schemas_are_structural() {
         for crd in api::crds() {
-            let text = yaml(&crd).unwrap();
+            let text = yaml::text(&crd).unwrap();
             for word in ["$ref", "$schema", "oneOf", "anyOf", "additionalProperties: false"] {
                 assert!(!text.contains(word), "{word} in {:?}", crd.metadata.name);
             }

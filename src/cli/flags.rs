@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings::GatewayDefaults;
+use crate::{key::ObjectName, settings::GatewayDefaults, source::registry::Network};
 
 /// What holds for every gateway unless its object says otherwise.
 #[derive(Debug, Args)]
@@ -43,6 +43,34 @@ impl GatewayFlags {
             allow_loopback_endpoints: self.allow_loopback_endpoints,
             allow_kube_system: self.allow_kube_system,
         }
+    }
+}
+
+/// How Envoys reach the Pods of a member, as it is written on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum NetworkName {
+    /// Pod addresses are routable
+    Underlay,
+    /// Through NodePorts
+    Overlay,
+}
+
+impl From<NetworkName> for Network {
+    fn from(name: NetworkName) -> Network {
+        match name {
+            NetworkName::Underlay => Network::Underlay,
+            NetworkName::Overlay => Network::Overlay,
+        }
+    }
+}
+
+/// Parses `NAMESPACE/NAME`.
+pub(super) fn namespaced(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        Some(_) | None => Err("it is written NAMESPACE/NAME".to_owned()),
     }
 }
 

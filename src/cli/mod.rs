@@ -3,18 +3,21 @@
 //! Owns flags, their `CONVOY_*` environment and what is printed. A flag wins over the environment.
 //! Must not know how anything is derived or served: it composes options and prints answers.
 
+mod account;
 mod bootstrap;
 mod crds;
 mod demo;
 pub mod echo;
 mod flags;
+mod kubernetes;
 mod member;
 mod serve;
 mod status;
 mod table;
 mod translate;
+mod yaml;
 
-use std::{io, process::ExitCode};
+use std::{error::Error, io, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -39,6 +42,7 @@ enum Command {
     Bootstrap(bootstrap::Args),
     Status(status::Args),
     Crds(crds::Args),
+    Account(account::Args),
     Member(member::Args),
     Demo(demo::Args),
     #[command(hide = true)]
@@ -56,7 +60,7 @@ pub fn main() -> ExitCode {
         // `convoy translate DIR | head` is not a failure.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("convoy: {error:#}");
+            eprintln!("convoy: {}", explained(&error));
             ExitCode::FAILURE
         }
     }
@@ -71,11 +75,20 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
             Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
+            Command::Account(args) => account::run(&args, &mut io::stdout().lock()),
             Command::Member(args) => member::run(args, &mut io::stdout().lock()).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Echo(args) => echo::run(args).await.map(|()| ExitCode::SUCCESS),
         }
     })
+}
+
+/// The causes in one line. An error of `kube` that has a cause says all of it itself, twice.
+fn explained(error: &anyhow::Error) -> String {
+    let says =
+        |cause: &&(dyn Error + 'static)| !cause.is::<kube::Error>() || cause.source().is_none();
+    let causes: Vec<_> = error.chain().filter(says).map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -92,6 +105,14 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_an_api_server_said_is_said_once() {
+        let status = kube::core::Status::failure("secrets \"a\" is forbidden", "Forbidden");
+        let error = anyhow::Error::from(kube::Error::Api(status.boxed())).context("get Secret a");
+        let expect = "get Secret a: secrets \"a\" is forbidden: Forbidden";
+        assert_eq!(explained(&error), expect);
     }
 
     #[test]

@@ -6,24 +6,31 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    cli::flags::{GatewayFlags, LogFlags},
-    serve::{self, Options},
+    cli::{
+        flags::{GatewayFlags, LogFlags},
+        kubernetes::KubernetesFlags,
+    },
+    serve::{self, Options, Source},
     settings::{Mechanisms, Timings},
 };
 
 /// Serve Envoys from a fleet, until SIGTERM or Ctrl-C
 ///
-/// DIR/fleet/**.yaml holds the gateways (MseIngressConfig), Ingresses, IngressClasses and TLS
-/// Secrets; DIR/members/ID/**.yaml the Services, EndpointSlices and Pods of member cluster ID.
-/// All are plain Kubernetes manifests, and are watched for changes. A broken file keeps its last
-/// good objects; `convoy status` says what is wrong with it.
+/// The fleet is a Kubernetes cluster with gateways (MseIngressConfig), Ingresses, IngressClasses and
+/// TLS Secrets: that of the Pod this runs in, or of a kubeconfig. The members that it declares (see
+/// `convoy member`) hold the Services and EndpointSlices. Install the CRDs with
+/// `convoy crds | kubectl apply -f -`.
 ///
+/// With --fleet-dir all of them are directories of plain manifests, which are watched for changes:
+/// DIR/fleet/**.yaml, and DIR/members/ID/**.yaml for member cluster ID.
+///
+/// A broken object or file keeps its last good version; `convoy status` says what is wrong with it.
 /// Start an Envoy with `convoy bootstrap`. Envoys keep serving while Convoy is away.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The fleet as a directory
+    /// The fleet as a directory, in place of Kubernetes
     #[arg(long, env = "CONVOY_FLEET_DIR", value_name = "DIR")]
-    fleet_dir: PathBuf,
+    fleet_dir: Option<PathBuf>,
     /// Where Envoys connect. Plaintext and unauthenticated: keep it on a network you trust
     #[arg(long, env = "CONVOY_XDS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:18000")]
     xds_listen: SocketAddr,
@@ -36,6 +43,8 @@ pub(super) struct Args {
     )]
     admin_listen: SocketAddr,
     #[command(flatten)]
+    kubernetes: KubernetesFlags,
+    #[command(flatten)]
     gateways: GatewayFlags,
     #[command(flatten)]
     log: LogFlags,
@@ -45,8 +54,12 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     args.log.init()?;
     let mut stop = StopSignals::new()?;
+    let source = match args.fleet_dir {
+        Some(dir) => Source::Directory(dir),
+        None => Source::Kubernetes(args.kubernetes.source().await?),
+    };
     let handle = serve::start(Options {
-        fleet_dir: args.fleet_dir,
+        source,
         xds_listen: args.xds_listen,
         admin_listen: args.admin_listen,
         defaults: args.gateways.defaults(),

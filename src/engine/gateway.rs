@@ -111,6 +111,14 @@ impl GatewayState {
         &self.gateway.members
     }
 
+    pub(super) fn named_secrets(&self) -> impl Iterator<Item = &ObjectName> {
+        self.secrets.keys()
+    }
+
+    pub(super) fn labelled_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.targets.labelled_namespaces()
+    }
+
     pub(super) fn uses_secret(&self, secret: &ObjectName) -> bool {
         self.secrets.contains_key(secret)
     }
@@ -235,5 +243,6 @@ impl GatewayState {
             stages.findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());
         }
         self.targets.withdraw(gateway, stages);
+        *stages.references_moved = true;
     }
 }

@@ -62,6 +62,8 @@ pub struct Commit {
     pub news: Vec<Arc<Diag>>,
     /// Whether [`Engine::declared`] may differ.
     pub has_declared: bool,
+    /// Whether [`Engine::named_secrets`] or [`Engine::labelled_namespaces`] may differ.
+    pub has_references: bool,
 }
 
 /// The ground state and everything derived from it.
@@ -75,6 +77,8 @@ pub struct Engine {
     gateways: BTreeMap<ObjectName, GatewayState>,
     attachments: Attachments,
     findings: Findings,
+    /// Whether what objects refer to may differ since the last commit.
+    references_moved: bool,
     work: Work,
 }
 
@@ -87,6 +91,7 @@ struct Stages<'a> {
     shards: &'a mut ShardTable,
     attachments: &'a mut Attachments,
     findings: &'a mut Findings,
+    references_moved: &'a mut bool,
     work: &'a mut Work,
 }
 
@@ -120,6 +125,7 @@ impl Engine {
             gateways: BTreeMap::new(),
             attachments: Attachments::default(),
             findings: Findings::default(),
+            references_moved: false,
             work: Work::default(),
         }
     }
@@ -156,6 +162,16 @@ impl Engine {
         objects.map(|object| Declared::new(object, defaults, &self.classes)).collect()
     }
 
+    /// The Secrets that accepted Ingresses name. Linear in them.
+    pub fn named_secrets(&self) -> BTreeSet<ObjectName> {
+        self.gateways.values().flat_map(GatewayState::named_secrets).cloned().collect()
+    }
+
+    /// The namespaces in which a subset names labels of Pods. Linear in targets.
+    pub fn labelled_namespaces(&self) -> BTreeSet<Arc<str>> {
+        self.gateways.values().flat_map(GatewayState::labelled_namespaces).cloned().collect()
+    }
+
     /// Which Ingresses are served by which gateways.
     pub fn attachments(&self) -> &Attachments {
         &self.attachments
@@ -189,6 +205,7 @@ impl Engine {
         self.forget_secrets(&inputs);
         commit.news = self.findings.take_news();
         commit.has_declared = inputs.has_class || !inputs.gateways.is_empty();
+        commit.has_references = std::mem::take(&mut self.references_moved);
         commit
     }
 
@@ -322,6 +339,7 @@ impl Engine {
             shards: &mut self.shards,
             attachments: &mut self.attachments,
             findings: &mut self.findings,
+            references_moved: &mut self.references_moved,
             work: &mut self.work,
         };
         (stages, &mut self.gateways)

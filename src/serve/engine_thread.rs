@@ -1,10 +1,10 @@
 //! The engine's thread: batches in, views out, at most one tick in an interval.
 //!
-//! Owns the clock that the engine must not have. The first change of a burst is applied at once;
-//! what arrives within the interval after it is applied together (xds.md 3.14).
+//! Owns the clock that the engine must not have, and what is held back: no view is published
+//! before the fleet has been read to the end (faults.md B2). The first change of a burst is applied
+//! at once; what arrives within the interval after it is applied together (xds.md 3.14).
 
 use std::{
-    collections::BTreeMap,
     io,
     sync::Arc,
     thread,
@@ -15,12 +15,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    admin::{EngineCounters, MemberReport, Report, Trouble},
+    admin::Report,
     diag::{Diag, Severity},
     engine::{Commit, Engine},
-    key::{MemberId, Scope},
-    snapshot::Publisher,
-    store::{Change, Health, Member, Store},
+    key::GatewayId,
+    serve::report,
+    snapshot::{GatewayView, Publisher},
+    source::Wanted,
+    store::Change,
 };
 
 /// Batches that may wait. A source that is faster than the engine waits for it; nothing is lost.
@@ -30,6 +32,8 @@ pub(super) const INBOX: usize = 64;
 pub(super) struct EngineThread {
     pub(super) engine: Engine,
     pub(super) publisher: Arc<Publisher>,
+    /// What the sources are to read because an object names it.
+    pub(super) wanted: watch::Sender<Wanted>,
     pub(super) tick_interval: Duration,
     pub(super) tick_seconds: Histogram,
 }
@@ -51,8 +55,7 @@ impl EngineThread {
             while let Ok(more) = inbox.try_recv() {
                 batch.extend(more);
             }
-            let commit = self.engine.tick(batch);
-            self.publish(commit, reports);
+            self.tick(batch, reports);
             self.tick_seconds.observe(started.elapsed().as_secs_f64());
             if let Some(rest) = self.tick_interval.checked_sub(started.elapsed()) {
                 thread::sleep(rest);
@@ -60,39 +63,48 @@ impl EngineThread {
         }
     }
 
-    fn publish(&self, commit: Commit, reports: &watch::Sender<Report>) {
-        for id in &commit.withdrawn {
+    fn tick(&mut self, batch: Vec<Change>, reports: &watch::Sender<Report>) {
+        let was_open = self.engine.store().is_fleet_synced();
+        let Commit { views, withdrawn, news, has_declared, has_references } =
+            self.engine.tick(batch);
+        for id in &withdrawn {
             tracing::info!(gateway = %id, "gateway deleted; its Envoys keep what they have");
             self.publisher.withdraw(id);
         }
-        for (id, view) in commit.views {
+        if was_open {
+            self.publish(views);
+        } else if self.engine.store().is_fleet_synced() {
+            // What was held back.
+            self.publish(self.engine.views());
+        }
+        self.ask(has_references);
+        news.iter().for_each(|diag| log(diag));
+        reports.send_modify(|report| report::update(report, &self.engine, has_declared));
+    }
+
+    fn publish(&self, views: impl IntoIterator<Item = (GatewayId, Arc<GatewayView>)>) {
+        for (id, view) in views {
             tracing::debug!(gateway = %id, revision = view.revision, "published");
             self.publisher.publish(&id, view);
         }
-        reports.send_modify(|report| {
-            commit.news.iter().for_each(|diag| log(diag));
-            if commit.has_declared {
-                report.declared = Arc::new(self.engine.declared());
-            }
-            self.update(report);
-        });
     }
 
-    fn update(&self, report: &mut Report) {
-        let store = self.engine.store();
-        report.published = true;
-        report.unsynced = unsynced(store);
-        let gateways = self.engine.members().into_iter();
-        report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
-        report.members = Arc::new(members(store));
-        report.diags = self.engine.findings().all().clone();
-        report.attachments = self.engine.attachments().clone();
-        let work = self.engine.work();
-        report.engine = EngineCounters {
-            ticks: work.ticks,
-            rows_recomputed: work.rows(),
-            bytes_encoded: work.bytes_encoded,
-        };
+    /// Says what to read, if that differs.
+    fn ask(&self, has_references: bool) {
+        let is_known = self.engine.store().is_fleet_listed();
+        self.wanted.send_if_modified(|wanted| {
+            if !has_references && is_known == wanted.is_known {
+                return false;
+            }
+            let next = Wanted {
+                is_known,
+                secrets: self.engine.named_secrets(),
+                pod_namespaces: self.engine.labelled_namespaces(),
+            };
+            let is_news = *wanted != next;
+            *wanted = next;
+            is_news
+        });
     }
 }
 
@@ -105,27 +117,5 @@ fn log(diag: &Diag) {
     }
 }
 
-fn unsynced(store: &Store) -> Vec<Scope> {
-    let fleet = (!store.is_fleet_synced()).then_some(Scope::Fleet);
-    let members = store.members().filter(|(_, member)| member.is_registered());
-    let members = members.filter(|(_, member)| !member.is_synced());
-    fleet.into_iter().chain(members.map(|(id, _)| Scope::Member(id.clone()))).collect()
-}
-
-fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
-    let registered = store.members().filter(|(_, member)| member.is_registered());
-    let report = |member: &Member| MemberReport {
-        synced: member.is_synced(),
-        services: member.service_count() as u64,
-        endpoints: member.ready_endpoint_count() as u64,
-        trouble: trouble(member.health()),
-    };
-    registered.map(|(id, member)| (id.clone(), report(member))).collect()
-}
-
-fn trouble(health: &Health) -> Option<Trouble> {
-    match health {
-        Health::Connecting | Health::Syncing | Health::Live => None,
-        Health::Stale { reason, message } => Some(Trouble { reason, message: message.clone() }),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,12 @@
 
 mod engine_thread;
 mod envoys;
+mod kubernetes;
+mod report;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,18 +28,20 @@ use crate::{
     diag::Diag,
     engine::{Engine, Settings},
     key::GatewayId,
-    serve::engine_thread::EngineThread,
+    serve::{engine_thread::EngineThread, kubernetes::Joints},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Publisher},
-    source::directory,
+    source::{Wanted, directory},
     xds::{AdsServer, EnvoyRegistry, by_cluster},
 };
+
+pub use kubernetes::Kubernetes;
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directory that holds `fleet/` and `members/<id>/`.
-    pub fleet_dir: PathBuf,
+    /// Where objects come from.
+    pub source: Source,
     /// Where Envoys connect; port 0 picks one.
     pub xds_listen: SocketAddr,
     /// Health, metrics and inspection; port 0 picks one.
@@ -47,6 +52,24 @@ pub struct Options {
     pub mechanisms: Mechanisms,
     /// Timers.
     pub timings: Timings,
+}
+
+/// Where objects come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The directory that holds `fleet/` and `members/<id>/`.
+    Directory(PathBuf),
+    /// A fleet on Kubernetes and the members that it declares.
+    Kubernetes(Kubernetes),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Directory(dir) => write!(f, "{}", dir.display()),
+            Source::Kubernetes(_) => f.write_str("Kubernetes"),
+        }
+    }
 }
 
 /// A running Convoy.
@@ -61,7 +84,14 @@ pub struct Handle {
     report: watch::Receiver<Report>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<()>>>,
-    source: directory::Watch,
+    source: Running,
+}
+
+/// What reads objects while it lives.
+#[derive(Debug)]
+enum Running {
+    Directory(directory::Watch),
+    Kubernetes(kubernetes::Running),
 }
 
 /// Starts everything and returns when the ports are bound.
@@ -69,7 +99,7 @@ pub struct Handle {
 /// # Errors
 /// A port cannot be bound, or the directory cannot be watched.
 pub async fn start(options: Options) -> Result<Handle> {
-    let Options { fleet_dir, xds_listen, admin_listen, defaults, mechanisms, timings } = options;
+    let Options { source, xds_listen, admin_listen, defaults, mechanisms, timings } = options;
     let xds = bind(xds_listen, "xDS").await?;
     let admin = bind(admin_listen, "admin").await?;
     let (xds_address, admin_address) = (xds.local_addr()?, admin.local_addr()?);
@@ -77,15 +107,27 @@ pub async fn start(options: Options) -> Result<Handle> {
     let envoys = Arc::new(EnvoyRegistry::default());
     let tick_seconds = admin::tick_histogram();
     let (changes, inbox) = mpsc::channel(engine_thread::INBOX);
+    let (wanted, asked) = watch::channel(Wanted::default());
     let report = EngineThread {
         engine: Engine::new(Settings { mechanisms, defaults }),
         publisher: publisher.clone(),
+        wanted,
         tick_interval: timings.tick_interval,
         tick_seconds: tick_seconds.clone(),
     }
     .spawn(inbox)?;
-    let source = directory::spawn(&fleet_dir, changes)
-        .with_context(|| format!("watch {}", fleet_dir.display()))?;
+    let meter = Arc::default();
+    let from = source.to_string();
+    let source = match source {
+        Source::Directory(dir) => Running::Directory(
+            directory::spawn(&dir, changes).with_context(|| format!("watch {from}"))?,
+        ),
+        Source::Kubernetes(kubernetes) => {
+            let (report, envoys, meter) = (report.clone(), envoys.clone(), Arc::clone(&meter));
+            let joints = Joints { changes, wanted: asked, report, envoys, meter };
+            Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
+        }
+    };
     let (stop, stopped) = watch::channel(false);
     let ads = AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
     let state = State {
@@ -93,14 +135,14 @@ pub async fn start(options: Options) -> Result<Handle> {
         report: report.clone(),
         envoys: envoys.clone(),
         tick_seconds,
-        status: Arc::default(),
+        status: meter,
     };
     let shutdown = raised(stopped.clone());
     let tasks = vec![
         tokio::spawn(async move { Ok(ads.serve(xds, shutdown).await?) }),
         tokio::spawn(async move { Ok(admin::serve(admin, state, raised(stopped)).await?) }),
     ];
-    tracing::info!(xds = %xds_address, admin = %admin_address, fleet = %fleet_dir.display(), "serving");
+    tracing::info!(xds = %xds_address, admin = %admin_address, fleet = from, "serving");
     Ok(Handle { xds_address, admin_address, publisher, envoys, report, stop, tasks, source })
 }
 
@@ -134,15 +176,18 @@ impl Handle {
         &self.envoys
     }
 
-    /// Stops the source, tells the Envoys to go elsewhere, and waits for every part to end.
+    /// Tells the Envoys to go elsewhere, gives the lease back, and waits for every part to end.
     ///
     /// # Errors
     /// The first error of a part, had it failed before.
     pub async fn shutdown(self) -> Result<()> {
         let Handle { stop, tasks, source, .. } = self;
-        // The engine's thread ends with the last sender of changes.
-        drop(source);
         stop.send_replace(true);
+        // The engine's thread ends with the last sender of changes.
+        match source {
+            Running::Directory(watch) => drop(watch),
+            Running::Kubernetes(running) => running.stop().await,
+        }
         for task in tasks {
             task.await.context("join a server")??;
         }

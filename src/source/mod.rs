@@ -5,7 +5,6 @@
 pub mod decode;
 pub mod directory;
 pub mod kube;
-pub mod rbac;
 pub mod registry;
 mod wanted;
 

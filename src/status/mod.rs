@@ -55,8 +55,6 @@ pub struct Options {
     pub publish_addresses: Vec<Address>,
     /// A Service of type LoadBalancer in the fleet whose addresses are added to these.
     pub publish_service: Option<ObjectName>,
-    /// Timers.
-    pub timings: StatusTimings,
 }
 
 /// Writes that may be made at once after a pause: one change of a gateway with a few Ingresses is
@@ -91,8 +89,9 @@ pub fn spawn(
     envoys: Arc<dyn Envoys>,
     meter: Arc<StatusMeter>,
     options: Options,
+    timings: StatusTimings,
 ) -> Handle {
-    let Options { identity, lease, publish_addresses, publish_service, timings } = options;
+    let Options { identity, lease, publish_addresses, publish_service } = options;
     let (stop, stopped) = watch::channel(false);
     let (knowledge, known) = watch::channel(Knowledge::default());
     let (tenure, held) = watch::channel(Tenure::default());

@@ -272,10 +272,9 @@ fn replica(api: &Api, identity: &str, has_envoys: bool, first: Report) -> Replic
         lease: ObjectName::new("convoy-system", "convoy"),
         publish_addresses: vec!["192.0.2.7".parse().unwrap()],
         publish_service: None,
-        timings: TIMINGS,
     };
     let envoys = Arc::new(Crowd(has_envoys));
-    let handle = spawn(api.client.clone(), report, envoys, meter.clone(), options);
+    let handle = spawn(api.client.clone(), report, envoys, meter.clone(), options, TIMINGS);
     Replica { reports, meter, handle }
 }
 

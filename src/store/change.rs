@@ -15,12 +15,15 @@ pub enum Change {
     Delete(Scope, ObjectKind, ObjectName),
     /// These are all the objects of the kind. The store works out what came, changed and went.
     Replace(Scope, ObjectKind, Vec<Object>),
-    /// The cluster's kinds have all been listed once.
+    /// The kinds that are always read there have all been listed once; what is read only because
+    /// something names it may be missing. `Synced` follows.
+    Listed(Scope),
+    /// Everything that is read there has been listed once.
     Synced(Scope),
     /// The member is registered; until then its id is unknown (`ClusterNotFound`).
     Register(MemberId, Locality),
-    /// How the member is reached now.
-    Health(MemberId, Health),
+    /// How the cluster is reached now.
+    Health(Scope, Health),
     /// The member is no longer registered. Its endpoints go only with `remote-clusters`.
     Unregister(MemberId),
     /// What the source has to say about its inputs, replacing what it said before under `source`.
@@ -42,7 +45,7 @@ pub struct Locality {
     pub zone: String,
 }
 
-/// How a member is reached. An unreachable member keeps its last endpoints (semantics.md 5.6).
+/// How a cluster is reached. What was read of it stays while it is not (semantics.md 5.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
     /// No answer yet.
@@ -52,10 +55,11 @@ pub enum Health {
     Syncing,
     /// Listed, and watched.
     Live,
-    /// It was live and cannot be reached, or never answered.
+    /// It was live and cannot be read, or never answered.
     Stale {
         /// Stable, UpperCamelCase: `Unreachable`, `Unauthorized`, `Forbidden`, `TlsVerify`,
-        /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`.
+        /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`,
+        /// `KindUnavailable`.
         reason: &'static str,
         /// For people.
         message: String,

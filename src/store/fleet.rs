@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     key::{ObjectKind, ObjectName},
-    store::{Gateway, Ingress, IngressClass, Object, Secret, Touched, set},
+    store::{Gateway, Health, Ingress, IngressClass, Object, Secret, Touched, set},
 };
 
 /// What a Secret that was deleted says about itself while its pair is still served.
@@ -18,7 +18,10 @@ const DELETED: &str = "the Secret was deleted; its last certificate is still ser
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Fleet {
+    /// All but the Secrets, which are read only because an Ingress names them.
+    pub(super) is_listed: bool,
     pub(super) is_synced: bool,
+    pub(super) health: Health,
     pub(super) gateways: BTreeMap<ObjectName, Arc<Gateway>>,
     pub(super) classes: BTreeMap<ObjectName, Arc<IngressClass>>,
     pub(super) ingresses: BTreeMap<ObjectName, Arc<Ingress>>,
@@ -28,6 +31,21 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
+    pub(super) fn set_listed(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_listed, true)
+    }
+
+    pub(super) fn set_synced(&mut self) -> bool {
+        self.is_listed = true;
+        !std::mem::replace(&mut self.is_synced, true)
+    }
+
+    pub(super) fn set_health(&mut self, health: Health) -> bool {
+        let is_news = self.health != health;
+        self.health = health;
+        is_news
+    }
+
     pub(super) fn upsert(&mut self, object: Object) -> Option<Touched> {
         let name = object.name().clone();
         match object {

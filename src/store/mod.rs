@@ -28,7 +28,7 @@ pub use object::*;
 /// What a change made different, as the rows that the engine derives are keyed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Touched {
-    /// The fleet has been listed.
+    /// The fleet has been listed, or is reached otherwise than before.
     Fleet,
     /// A gateway came, changed or went.
     Gateway(ObjectName),
@@ -64,15 +64,20 @@ impl Store {
             Change::Upsert(scope, object) => self.upsert(&scope, object),
             Change::Delete(scope, kind, name) => self.delete(&scope, kind, &name),
             Change::Replace(scope, kind, objects) => self.replace(&scope, kind, objects),
-            Change::Synced(Scope::Fleet) => {
-                let is_news = !std::mem::replace(&mut self.fleet.is_synced, true);
-                is_news.then_some(Touched::Fleet).into_iter().collect()
-            }
+            Change::Listed(Scope::Fleet) => self.edit_fleet(|fleet| fleet.set_listed()),
+            // Nothing waits for part of a member.
+            Change::Listed(Scope::Member(_)) => BTreeSet::new(),
+            Change::Synced(Scope::Fleet) => self.edit_fleet(|fleet| fleet.set_synced()),
             Change::Synced(Scope::Member(id)) => self.edit_member(&id, |m| m.set_synced()),
             Change::Register(id, locality) => {
                 self.edit_member(&id, |member| member.set_registration(Some(locality)))
             }
-            Change::Health(id, health) => self.edit_member(&id, |m| m.set_health(health)),
+            Change::Health(Scope::Fleet, health) => {
+                self.edit_fleet(|fleet| fleet.set_health(health))
+            }
+            Change::Health(Scope::Member(id), health) => {
+                self.edit_member(&id, |member| member.set_health(health))
+            }
             Change::Unregister(id) => self.edit_member(&id, |m| m.set_registration(None)),
             Change::Report { source, diags } => {
                 let is_news = if diags.is_empty() {
@@ -106,9 +111,19 @@ impl Store {
         self.fleet.forget_secret(name);
     }
 
-    /// Whether the fleet's kinds have all been listed once.
+    /// Whether the fleet's gateways, IngressClasses and Ingresses have all been listed once.
+    pub fn is_fleet_listed(&self) -> bool {
+        self.fleet.is_listed
+    }
+
+    /// Whether everything that is read in the fleet has been listed once.
     pub fn is_fleet_synced(&self) -> bool {
         self.fleet.is_synced
+    }
+
+    /// How the fleet is reached.
+    pub fn fleet_health(&self) -> &Health {
+        &self.fleet.health
     }
 
     /// All gateways, by name.
@@ -200,6 +215,10 @@ impl Store {
             touched.extend(self.upsert(scope, object));
         }
         touched
+    }
+
+    fn edit_fleet(&mut self, edit: impl FnOnce(&mut Fleet) -> bool) -> BTreeSet<Touched> {
+        edit(&mut self.fleet).then_some(Touched::Fleet).into_iter().collect()
     }
 
     fn edit_objects(

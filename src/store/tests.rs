@@ -352,7 +352,8 @@ impl Reference {
                     self.objects.insert(key(&scope, kind, object.name()), object);
                 }
             }
-            change @ (Change::Synced(_)
+            change @ (Change::Listed(_)
+            | Change::Synced(_)
             | Change::Register(..)
             | Change::Health(..)
             | Change::Unregister(_)
@@ -376,7 +377,8 @@ fn is_of_pods(change: &Change) -> bool {
     match change {
         Change::Upsert(_, object) => object.kind() == ObjectKind::Pod,
         Change::Delete(_, kind, _) | Change::Replace(_, kind, _) => *kind == ObjectKind::Pod,
-        Change::Synced(_)
+        Change::Listed(_)
+        | Change::Synced(_)
         | Change::Register(..)
         | Change::Health(..)
         | Change::Unregister(_)

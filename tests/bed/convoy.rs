@@ -5,7 +5,7 @@ use std::path::Path;
 use convoy::{
     bootstrap::{self, AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, XdsAddress},
     diag::Diag,
-    serve::{self, Handle, Options},
+    serve::{self, Handle, Options, Source},
     settings::{GatewayDefaults, Mechanisms, Timings},
 };
 
@@ -17,7 +17,7 @@ pub(crate) struct Convoy(Handle);
 impl Convoy {
     pub(crate) async fn start(dir: &Path, mechanisms: Mechanisms, timings: Timings) -> Convoy {
         let options = Options {
-            fleet_dir: dir.to_owned(),
+            source: Source::Directory(dir.to_owned()),
             xds_listen: CONTROL_PLANE,
             admin_listen: (CONTROL_PLANE.ip(), 0).into(),
             defaults: GatewayDefaults::default(),

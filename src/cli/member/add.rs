@@ -3,21 +3,24 @@
 use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::ServiceAccount,
+    core::v1::{Namespace, Secret, ServiceAccount},
 };
-use kube::{Api, Client, Config, api::PostParams};
-use serde_json::Value;
+use kube::{Api, Client, Config, ResourceExt as _, api::PostParams};
 
 use crate::{
-    cli::member::{FleetFlags, account, apply, config, secret},
+    cli::{
+        flags::NetworkName,
+        member::{FleetFlags, Mode, apply, is_not_found, secret},
+        yaml,
+    },
     key::MemberId,
+    rbac::{Account, MEMBER_ACCOUNT, Manifest, manifests, member_roles},
     source::{
         decode::write_pem,
-        rbac::MEMBER_ACCOUNT,
-        registry::{DEFAULT_NAMESPACES, Network, check_kubeconfig},
+        kube::config,
+        registry::{CLUSTER_UID, DEFAULT_NAMESPACES, check_kubeconfig},
     },
 };
 
@@ -57,17 +60,12 @@ pub(super) struct Args {
     /// Namespace of the account in the cluster, and of the Secret in the fleet
     #[arg(long, value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACES[0])]
     namespace: String,
-    /// Print what would be written, and write nothing
+    /// Print what would be written, and ask no cluster: so without the token and without the UID
+    /// of the cluster
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     fleet: FleetFlags,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum NetworkName {
-    Underlay,
-    Overlay,
 }
 
 fn member_id(text: &str) -> Result<MemberId, String> {
@@ -75,34 +73,37 @@ fn member_id(text: &str) -> Result<MemberId, String> {
 }
 
 pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
-    let member = config(Some(&args.kubeconfig), args.context.as_deref()).await;
+    let member = config(Some(args.kubeconfig.as_path()), args.context.as_deref()).await;
     let member = member.with_context(|| format!("read {}", args.kubeconfig.display()))?;
-    let network = match args.network {
-        NetworkName::Underlay => Network::Underlay,
-        NetworkName::Overlay => Network::Overlay,
-    };
-    let account = account::manifests(&args.namespace, network);
+    let roles = member_roles(&args.namespace, args.network.into());
+    let account = manifests(&Account {
+        name: MEMBER_ACCOUNT,
+        namespace: &args.namespace,
+        component: "member",
+        roles: &roles,
+    });
+    // What cannot be declared later is found out before anything is asked or written.
+    let declared = |token: &str, uid: Option<&str>| declaration(args, &member, token, uid);
+    let rehearsal = declared(NO_TOKEN, None)?;
     if args.dry_run {
         writeln!(out, "# In cluster {}:", args.id)?;
-        for (_, manifest) in &account {
-            print(manifest, out)?;
-        }
+        account.iter().try_for_each(|manifest| yaml::print(&manifest.object, out))?;
         writeln!(out, "# In the fleet:")?;
-        return print(&declaration(args, network, &member, NO_TOKEN)?, out);
+        return yaml::print(&rehearsal.object, out);
     }
 
-    // What cannot be declared later is found out before anything is written.
-    declaration(args, network, &member, NO_TOKEN)?;
     let fleet = args.fleet.client().await?;
-    let client = Client::try_from(member.clone()).context("set up a client of the cluster")?;
-    for (plural, manifest) in &account {
-        apply(&client, plural, manifest)
-            .await
-            .with_context(|| format!("in cluster {}", args.id))?;
+    let cluster = Client::try_from(member.clone()).context("set up a client of the cluster")?;
+    let in_cluster = || format!("in cluster {}", args.id);
+    let uid = uid(&cluster).await.with_context(in_cluster)?;
+    // Who may not write to the fleet learns it before anything is written in the cluster.
+    accept(&fleet, args, &rehearsal, &uid).await.context("in the fleet")?;
+    for manifest in &account {
+        apply(&cluster, manifest, Mode::Write).await.with_context(in_cluster)?;
     }
-    let (token, until) = token(&client, &args.namespace).await?;
-    let secret = declaration(args, network, &member, &token)?;
-    apply(&fleet, "secrets", &secret).await.context("in the fleet")?;
+    let (token, until) = token(&cluster, &args.namespace).await?;
+    let secret = declared(&token, Some(&uid))?;
+    apply(&fleet, &secret, Mode::Write).await.context("in the fleet")?;
 
     let Args { id, namespace, .. } = args;
     writeln!(out, "account {namespace}/{MEMBER_ACCOUNT} in cluster {id}")?;
@@ -113,6 +114,36 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
         "a gateway uses the cluster when mse.alibabacloud.com/remote-clusters names {id}"
     )?;
     Ok(())
+}
+
+/// The UID of the cluster's `kube-system`, which is the identity of the cluster.
+async fn uid(cluster: &Client) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(cluster.clone());
+    let found =
+        namespaces.get_metadata("kube-system").await.context("get Namespace kube-system")?;
+    found.uid().context("Namespace kube-system has no UID")
+}
+
+/// Finds out whether the fleet takes the declaration, and makes its namespace if there is none.
+async fn accept(fleet: &Client, args: &Args, rehearsal: &Manifest, uid: &str) -> Result<()> {
+    let Args { id, namespace, .. } = args;
+    let name = secret::name(id);
+    let secrets: Api<Secret> = Api::namespaced(fleet.clone(), namespace);
+    let found = secrets.get_opt(&name).await.with_context(|| format!("get Secret {name}"))?;
+    let pinned = found.as_ref().and_then(|own| own.annotations().get(CLUSTER_UID));
+    if pinned.is_some_and(|own| own != uid) {
+        bail!(
+            "Secret {namespace}/{name} declares {id} as another cluster than this one; if this \
+             one is to take its place, first run `convoy member remove --id {id}`"
+        );
+    }
+    match apply(fleet, rehearsal, Mode::Rehearse).await {
+        Err(error) if is_not_found(&error) => {
+            apply(fleet, &secret::namespace(namespace), Mode::Write).await?;
+            apply(fleet, rehearsal, Mode::Rehearse).await
+        }
+        other => other,
+    }
 }
 
 /// A token for the account, and until when it is good.
@@ -130,7 +161,7 @@ async fn token(client: &Client, namespace: &str) -> Result<(String, String)> {
 }
 
 /// The Secret for the fleet. It is refused here if Convoy would refuse it there.
-fn declaration(args: &Args, network: Network, member: &Config, token: &str) -> Result<Value> {
+fn declaration(args: &Args, member: &Config, token: &str, uid: Option<&str>) -> Result<Manifest> {
     let Some(authorities) = &member.root_cert else {
         bail!("the kubeconfig of the cluster has no CA, and Convoy trusts no other");
     };
@@ -138,23 +169,15 @@ fn declaration(args: &Args, network: Network, member: &Config, token: &str) -> R
     authorities.iter().for_each(|der| write_pem(&mut ca, "CERTIFICATE", der));
     let server = args.server.clone().unwrap_or_else(|| member.cluster_url.to_string());
     let kubeconfig = secret::kubeconfig(&server, member.tls_server_name.as_deref(), &ca, token);
-    let kubeconfig = yaml(&kubeconfig)?;
+    let kubeconfig = yaml::text(&kubeconfig)?;
     check_kubeconfig(kubeconfig.as_bytes()).context("Convoy would refuse the kubeconfig")?;
     let description = secret::Description {
         namespace: &args.namespace,
         id: &args.id,
+        uid,
         region: args.region.as_deref(),
         zone: args.zone.as_deref(),
-        network,
+        network: args.network.into(),
     };
     Ok(secret::manifest(&description, &kubeconfig))
-}
-
-fn print(manifest: &Value, out: &mut impl Write) -> Result<()> {
-    write!(out, "---\n{}", yaml(manifest)?)?;
-    Ok(())
-}
-
-fn yaml(value: &Value) -> Result<String> {
-    serde_saphyr::to_string(value).context("print YAML")
 }

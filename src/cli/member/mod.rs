@@ -1,10 +1,9 @@
 //! `convoy member`: clusters come and go.
 //!
-//! Owns what is written for a member: an account in it ([`account`]), and a Secret in the fleet
-//! ([`secret`]). Who wins an id and what credentials may be is the registry's. Nothing here
-//! talks to a running Convoy.
+//! Owns what is written for a member: an account in it, with the rules of [`crate::rbac`], and a
+//! Secret in the fleet ([`secret`]). Who wins an id and what credentials may be is the registry's.
+//! Nothing here talks to a running Convoy.
 
-mod account;
 mod add;
 mod list;
 mod remove;
@@ -16,16 +15,18 @@ use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use kube::{
-    Api, Client, Config, ResourceExt as _,
+    Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     core::GroupVersionKind,
 };
-use serde_json::Value;
 
 use crate::{
     api::MemberCluster,
-    source::registry::{DEFAULT_NAMESPACES, Declarations, declarations},
+    rbac::Manifest,
+    source::{
+        kube::connect,
+        registry::{DEFAULT_NAMESPACES, Declarations, declarations},
+    },
 };
 
 /// Field manager of what the command line writes.
@@ -68,16 +69,14 @@ struct FleetFlags {
 
 impl FleetFlags {
     async fn client(&self) -> Result<Client> {
-        let config = config(self.fleet_kubeconfig.as_ref(), self.fleet_context.as_deref()).await;
-        let config = config.context("read the kubeconfig of the fleet")?;
-        Client::try_from(config).context("set up a client of the fleet")
+        connect(self.fleet_kubeconfig.as_deref(), self.fleet_context.as_deref()).await
     }
 }
 
 /// Where members are declared.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Fleet")]
-struct NamespaceFlags {
+pub(super) struct NamespaceFlags {
     /// Namespaces in which Secrets declare members
     #[arg(
         long = "member-namespace",
@@ -89,23 +88,15 @@ struct NamespaceFlags {
     member_namespaces: Vec<String>,
 }
 
-/// The user's own kubeconfig, which may name files and programs: it is on the user's machine.
-async fn config(file: Option<&PathBuf>, context: Option<&str>) -> Result<Config> {
-    let options =
-        KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    match (file, context) {
-        (Some(file), _) => {
-            let kubeconfig = Kubeconfig::read_from(file)?;
-            Ok(Config::from_custom_kubeconfig(kubeconfig, &options).await?)
-        }
-        (None, Some(_)) => Ok(Config::from_kubeconfig(&options).await?),
-        (None, None) => Ok(Config::infer().await?),
+impl NamespaceFlags {
+    pub(super) fn namespaces(&self) -> BTreeSet<String> {
+        self.member_namespaces.iter().cloned().collect()
     }
 }
 
 /// Everything that declares a member. A fleet without the CRD has no `MemberCluster`.
 async fn declared(fleet: &Client, flags: &NamespaceFlags) -> Result<Declarations> {
-    let namespaces: BTreeSet<String> = flags.member_namespaces.iter().cloned().collect();
+    let namespaces = flags.namespaces();
     let mut secrets = Vec::new();
     for namespace in &namespaces {
         let api = Api::namespaced(fleet.clone(), namespace);
@@ -122,19 +113,34 @@ async fn declared(fleet: &Client, flags: &NamespaceFlags) -> Result<Declarations
     Ok(declarations(namespaces, secrets, clusters))
 }
 
+/// Whether a request changes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Write,
+    /// The API server judges it as if it did.
+    Rehearse,
+}
+
 /// Writes a manifest by server-side apply.
-async fn apply(client: &Client, plural: &str, manifest: &Value) -> Result<()> {
+async fn apply(client: &Client, manifest: &Manifest, mode: Mode) -> Result<()> {
     let object: DynamicObject =
-        serde_json::from_value(manifest.clone()).context("build a manifest")?;
-    let types = object.types.as_ref().context("a manifest has a kind")?;
+        serde_json::from_value(manifest.object.clone()).context("build a manifest")?;
+    let types = object.types.as_ref().context("a manifest has a type")?;
     let kind = GroupVersionKind::try_from(types).context("a manifest has an apiVersion")?;
-    let kind = ApiResource::from_gvk_with_plural(&kind, plural);
+    let kind = ApiResource::from_gvk_with_plural(&kind, manifest.plural);
     let api: Api<DynamicObject> = match object.namespace() {
         Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &kind),
         None => Api::all_with(client.clone(), &kind),
     };
     let name = object.name_any();
-    let params = PatchParams::apply(MANAGER).force();
-    let written = api.patch(&name, &params, &Patch::Apply(manifest)).await;
+    let dry_run = mode == Mode::Rehearse;
+    let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
+    let written = api.patch(&name, &params, &Patch::Apply(&manifest.object)).await;
     written.with_context(|| format!("apply {} {name}", kind.kind)).map(drop)
+}
+
+/// Whether the API server said that something is not there.
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let answer = error.downcast_ref::<kube::Error>();
+    matches!(answer, Some(kube::Error::Api(status)) if status.code == 404)
 }

@@ -14,7 +14,8 @@ use crate::{
     api::MseIngressConfig,
     cli::member::{FleetFlags, MANAGER, secret},
     key::MemberId,
-    source::{rbac::MEMBER_ACCOUNT, registry::DEFAULT_NAMESPACES},
+    rbac::MEMBER_ACCOUNT,
+    source::registry::DEFAULT_NAMESPACES,
 };
 
 /// Annotation of a gateway: its members.

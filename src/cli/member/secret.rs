@@ -6,7 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     key::MemberId,
-    source::registry::{MEMBER_LABEL, NETWORK, Network, REGION, ZONE},
+    rbac::Manifest,
+    source::registry::{CLUSTER_UID, MEMBER_LABEL, NETWORK, Network, REGION, ZONE},
 };
 
 /// Value of `app.kubernetes.io/managed-by`: what `convoy member remove` may delete.
@@ -16,23 +17,31 @@ pub(super) const MANAGED_BY: &str = "convoy";
 pub(super) struct Description<'a> {
     pub(super) namespace: &'a str,
     pub(super) id: &'a MemberId,
+    /// Which cluster it is, if that is known.
+    pub(super) uid: Option<&'a str>,
     pub(super) region: Option<&'a str>,
     pub(super) zone: Option<&'a str>,
     pub(super) network: Network,
 }
 
+/// The namespace of Secrets. Without labels: it may be somebody else's too.
+pub(super) fn namespace(name: &str) -> Manifest {
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    Manifest { plural: "namespaces", object }
+}
+
 /// The Secret with its kubeconfig.
-pub(super) fn manifest(description: &Description<'_>, kubeconfig: &str) -> Value {
-    let Description { namespace, id, region, zone, network } = description;
+pub(super) fn manifest(description: &Description<'_>, kubeconfig: &str) -> Manifest {
+    let Description { namespace, id, uid, region, zone, network } = description;
     let network = match network {
         Network::Underlay => None,
         Network::Overlay => Some("overlay"),
     };
-    let annotations = [(REGION, *region), (ZONE, *zone), (NETWORK, network)];
+    let annotations = [(CLUSTER_UID, *uid), (REGION, *region), (ZONE, *zone), (NETWORK, network)];
     let annotations = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let annotations: Map<_, _> =
         annotations.map(|(key, value)| (key.to_owned(), value.into())).collect();
-    json!({
+    let object = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
@@ -43,7 +52,8 @@ pub(super) fn manifest(description: &Description<'_>, kubeconfig: &str) -> Value
         },
         "type": "Opaque",
         "data": {id.as_str(): STANDARD.encode(kubeconfig)},
-    })
+    });
+    Manifest { plural: "secrets", object }
 }
 
 /// One Secret an id: an id that cannot be part of a name is told apart by its hash.

@@ -5,11 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::http::Method;
+use axum::{
+    http::{Method, Uri},
+    response::Response,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
 use rcgen::{CertificateParams, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{list, remove::without, secret::name, *};
 use crate::{key::MemberId, source::registry::fake_api};
@@ -166,36 +169,25 @@ current-context: a
     path
 }
 
-/// Runs a subcommand against API servers that grant everything, and says what they were asked to
-/// write: method and path.
-async fn writes(command: &[&str], gateways: &'static str, secret: Value) -> (Vec<String>, String) {
+/// What the API servers of a test say.
+#[derive(Clone, Default)]
+struct Answers {
+    /// `remote-clusters` of the only gateway.
+    gateways: &'static str,
+    /// What any Secret is; none if it is null.
+    secret: Value,
+    /// Nothing can be written in a namespace before one is written.
+    lacks_namespace: bool,
+}
+
+/// Runs a subcommand against API servers that grant everything. What they were asked to write,
+/// method and path; and what was printed.
+async fn writes(command: &[&str], answers: &Answers) -> (Vec<String>, Result<String>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
-    let record = asked.clone();
-    let api = fake_api::serve(move |method, uri, body| {
-        if method != Method::GET {
-            let text = format!("{method} {}", uri.path());
-            record.lock().unwrap().push((text, String::from_utf8_lossy(body).into_owned()));
-        }
-        if uri.path().ends_with("/token") {
-            let status = json!({"token": "t0ken", "expirationTimestamp": "2027-01-01T00:00:00Z"});
-            return fake_api::ok(
-                &json!({"metadata": {}, "spec": {"audiences": []}, "status": status}),
-            );
-        }
-        if uri.path().ends_with("/mseingressconfigs") {
-            let annotations = json!({"mse.alibabacloud.com/remote-clusters": gateways});
-            let item = json!({"metadata": {"name": "edge", "annotations": annotations}});
-            return fake_api::ok(&json!({
-                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
-                "metadata": {}, "items": [item],
-            }));
-        }
-        match serde_json::from_slice(body) {
-            Ok(object) if method == Method::PATCH => fake_api::ok(&object),
-            Ok(_) | Err(_) => fake_api::ok(&secret),
-        }
-    })
-    .await;
+    let (record, answers) = (asked.clone(), answers.clone());
+    let api =
+        fake_api::serve(move |method, uri, body| answer(&answers, &record, method, uri, body));
+    let api = api.await;
     let dir = tempfile::tempdir().unwrap();
     let (member, fleet) =
         (write_plain(dir.path(), "member", api), write_plain(dir.path(), "fleet", api));
@@ -207,33 +199,101 @@ async fn writes(command: &[&str], gateways: &'static str, secret: Value) -> (Vec
     }
     let command = Cli::try_parse_from(args).unwrap().command;
     let mut out = Vec::new();
-    run(Args { command }, &mut out).await.unwrap();
+    let result = run(Args { command }, &mut out).await;
     let asked = asked.lock().unwrap();
     for (text, body) in asked.iter().filter(|(text, _)| text.contains("/secrets/")) {
         assert!(!body.contains("t0ken"), "a token in plain text in {text}");
     }
-    (asked.iter().map(|(text, _)| text.clone()).collect(), String::from_utf8(out).unwrap())
+    let printed = result.map(|_| String::from_utf8(out).unwrap());
+    (asked.iter().map(|(text, _)| text.clone()).collect(), printed)
+}
+
+fn answer(
+    answers: &Answers,
+    asked: &Mutex<Vec<(String, String)>>,
+    method: &Method,
+    uri: &Uri,
+    body: &[u8],
+) -> Response {
+    let path = uri.path();
+    let is_rehearsal = uri.query().is_some_and(|query| query.contains("dryRun=All"));
+    let mut asked = asked.lock().unwrap();
+    let has_namespace = asked.iter().any(|(text, _)| text.ends_with("/convoy-system"));
+    if method != Method::GET {
+        let rehearsal = if is_rehearsal { " (rehearsal)" } else { "" };
+        let text = format!("{method} {path}{rehearsal}");
+        asked.push((text, String::from_utf8_lossy(body).into_owned()));
+    }
+    if path.ends_with("/token") {
+        let status = json!({"token": "t0ken", "expirationTimestamp": "2027-01-01T00:00:00Z"});
+        return fake_api::ok(&json!({"metadata": {}, "spec": {"audiences": []}, "status": status}));
+    }
+    if path.ends_with("/mseingressconfigs") {
+        let annotations = json!({"mse.alibabacloud.com/remote-clusters": answers.gateways});
+        let item = json!({"metadata": {"name": "edge", "annotations": annotations}});
+        return fake_api::ok(&json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+            "metadata": {}, "items": [item],
+        }));
+    }
+    if path.ends_with("/kube-system") {
+        return fake_api::ok(&json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "kube-system", "uid": "this"},
+        }));
+    }
+    match serde_json::from_slice(body) {
+        Ok(_) if is_rehearsal && answers.lacks_namespace && !has_namespace => fake_api::not_found(),
+        Ok(object) if method == Method::PATCH => fake_api::ok(&object),
+        Ok(_) | Err(_) if answers.secret.is_null() => fake_api::not_found(),
+        Ok(_) | Err(_) => fake_api::ok(&answers.secret),
+    }
+}
+
+const ADDED: [&str; 8] = [
+    "PATCH /api/v1/namespaces/convoy-system",
+    "PATCH /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member",
+    "PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/convoy-member",
+    "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/convoy-member",
+    "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/roles/convoy-member",
+    "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/rolebindings/convoy-member",
+    "POST /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member/token",
+    SECRET,
+];
+const SECRET: &str = "PATCH /api/v1/namespaces/convoy-system/secrets/convoy-member-c1";
+const REHEARSAL: &str =
+    "PATCH /api/v1/namespaces/convoy-system/secrets/convoy-member-c1 (rehearsal)";
+const ADD: [&str; 5] = ["add", "--id", "c1", "--server", "https://10.1.0.1:6443"];
+
+#[tokio::test]
+async fn add_writes_the_account_before_the_declaration_and_rehearses_it_before_both() {
+    let (asked, out) = writes(&ADD, &Answers::default()).await;
+    assert_eq!(asked[0], REHEARSAL);
+    assert_eq!(asked[1..], ADDED);
+    let out = out.unwrap();
+    assert!(out.contains("good until 2027-01-01T00:00:00Z"), "{out}");
+    assert!(!out.contains("t0ken"), "{out}");
 }
 
 #[tokio::test]
-async fn add_writes_the_account_before_the_declaration() {
-    let command = ["add", "--id", "c1", "--server", "https://10.1.0.1:6443"];
-    let (asked, out) = writes(&command, "", Value::Null).await;
-    assert_eq!(
-        asked,
-        [
-            "PATCH /api/v1/namespaces/convoy-system",
-            "PATCH /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member",
-            "PATCH /apis/rbac.authorization.k8s.io/v1/clusterroles/convoy-member",
-            "PATCH /apis/rbac.authorization.k8s.io/v1/clusterrolebindings/convoy-member",
-            "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/roles/convoy-member",
-            "PATCH /apis/rbac.authorization.k8s.io/v1/namespaces/convoy-system/rolebindings/convoy-member",
-            "POST /api/v1/namespaces/convoy-system/serviceaccounts/convoy-member/token",
-            "PATCH /api/v1/namespaces/convoy-system/secrets/convoy-member-c1",
-        ]
-    );
-    assert!(out.contains("good until 2027-01-01T00:00:00Z"), "{out}");
-    assert!(!out.contains("t0ken"), "{out}");
+async fn add_makes_the_namespace_in_the_fleet_if_there_is_none() {
+    let answers = Answers { lacks_namespace: true, ..Answers::default() };
+    let (asked, out) = writes(&ADD, &answers).await;
+    let namespace = "PATCH /api/v1/namespaces/convoy-system";
+    assert_eq!(asked[..3], [REHEARSAL, namespace, REHEARSAL]);
+    assert_eq!(asked[3..], ADDED);
+    out.unwrap();
+}
+
+#[tokio::test]
+async fn fault_a09_add_does_not_put_one_cluster_in_the_place_of_another() {
+    let annotations = json!({"convoy.dev/cluster-uid": "another"});
+    let metadata = json!({"name": "convoy-member-c1", "annotations": annotations});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+    let (asked, out) = writes(&ADD, &Answers { secret, ..Answers::default() }).await;
+    assert_eq!(asked, [""; 0]);
+    let error = out.unwrap_err();
+    assert!(format!("{error:#}").contains("convoy member remove --id c1"), "{error:#}");
 }
 
 #[tokio::test]
@@ -245,12 +305,15 @@ async fn remove_takes_no_endpoint_away_unless_asked_to() {
     const DELETE: &str = "DELETE /api/v1/namespaces/convoy-system/secrets/convoy-member-c1";
     const EDIT: &str = "PATCH /apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs/edge";
 
-    let (asked, out) = writes(&["remove", "--id", "c1"], "c1,c2", secret.clone()).await;
+    let answers = Answers { gateways: "c1,c2", secret, ..Answers::default() };
+    let (asked, out) = writes(&["remove", "--id", "c1"], &answers).await;
     assert_eq!(asked, [DELETE]);
+    let out = out.unwrap();
     assert!(out.contains("MseIngressConfig edge names c1 still"), "{out}");
 
     let command = ["remove", "--id", "c1", "--from-gateways"];
-    let (asked, out) = writes(&command, "c1,c2", secret).await;
+    let (asked, out) = writes(&command, &answers).await;
     assert_eq!(asked, [EDIT, DELETE]);
+    let out = out.unwrap();
     assert!(out.contains("MseIngressConfig edge names c1 no longer"), "{out}");
 }

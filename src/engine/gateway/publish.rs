@@ -117,6 +117,7 @@ impl GatewayState {
         writes: &mut Vec<Write>,
     ) {
         let mut secrets = std::mem::take(&mut self.secret_uses);
+        *stages.references_moved |= !secrets.is_empty();
         secrets.extend(touched.iter().filter(|secret| self.uses_secret(secret)).cloned());
         for secret in secrets {
             let name = name::certificate(&secret);

@@ -85,6 +85,13 @@ impl Targets {
         built.expect("invariant: targets are arranged before hosts are encoded").shape.clone()
     }
 
+    /// Where the labels of Pods decide which endpoints come first.
+    pub(super) fn labelled_namespaces(&self) -> impl Iterator<Item = &Arc<str>> {
+        let links = self.rows.keys().flat_map(|target| &target.chain);
+        let labelled = links.filter(|link| !link.subset.labels.is_empty());
+        labelled.map(|link| &link.backend.service.namespace)
+    }
+
     fn remove(
         &mut self,
         target: &Target,
@@ -145,6 +152,7 @@ impl GatewayState {
         writes: &mut Vec<Write>,
     ) {
         let mut targets = mem::take(&mut self.targets.touched);
+        *stages.references_moved |= targets.iter().any(|target| names_labels(target));
         let serves = |member: &MemberId| self.gateway.members.contains(member);
         if dirty.object.members || dirty.members.iter().any(serves) {
             targets.extend(self.targets.rows.keys().cloned());
@@ -257,6 +265,11 @@ impl GatewayState {
             arms.filter(|arm| *arm.target == *target).map(|arm| &arm.origin).collect();
         issue.diags(origins).collect()
     }
+}
+
+/// Whether the labels of Pods decide which endpoints come first.
+fn names_labels(target: &Target) -> bool {
+    target.chain.iter().any(|link| !link.subset.labels.is_empty())
 }
 
 /// The resources of a target in a shape.

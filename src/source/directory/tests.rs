@@ -97,9 +97,10 @@ fn said(change: &Change) -> String {
             let names: Vec<_> = objects.iter().map(|object| object.name().to_string()).collect();
             format!("{scope}: {kind} = [{}]", names.join(" "))
         }
+        Change::Listed(scope) => format!("{scope}: listed"),
         Change::Synced(scope) => format!("{scope}: synced"),
         Change::Register(id, _) => format!("register {id}"),
-        Change::Health(id, health) => format!("health {id}: {health:?}"),
+        Change::Health(scope, health) => format!("health {scope}: {health:?}"),
         Change::Unregister(id) => format!("unregister {id}"),
         Change::Report { source, diags } => format!("{source}: {} findings", diags.len()),
     }

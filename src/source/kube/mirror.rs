@@ -1,21 +1,21 @@
-//! One kind of one cluster as it was last seen.
+//! What one watch has shown so far, as it was passed on.
 //!
-//! Owns what is emitted for a list and for an event. Pure. An object that is refused keeps its
-//! last good version, with a finding; deleting it needs nothing but its name. Cost: an event costs
-//! one decode; a changed finding costs a pass over the findings of the kind.
+//! Owns what is emitted for a list and for an event: only what differs from what was emitted
+//! before. Pure. An object that is refused keeps its last good version, with a finding; deleting
+//! it needs nothing but its name. A mirror outlives the connections that fill it, so that an
+//! object keeps its last good version over those too. Cost: an event is logarithmic; a changed
+//! finding costs a pass over the findings.
 
 use std::collections::BTreeMap;
-
-use serde_json::Value;
 
 use crate::{
     diag::Diag,
     key::{ObjectKind, ObjectName, Scope},
-    source::decode::{Decoded, decode},
+    source::kube::watch::{Seen, Sighting, Watched},
     store::{Change, Object},
 };
 
-/// The last good version of every object, and the findings on them.
+/// The last good version of every object of one watch, and the findings on them.
 #[derive(Debug)]
 pub(super) struct Mirror {
     scope: Scope,
@@ -26,33 +26,42 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
-    /// Nothing seen yet. `source` names the watch in reports.
-    pub(super) fn new(scope: Scope, kind: ObjectKind, source: String) -> Mirror {
-        let (objects, findings) = (BTreeMap::new(), BTreeMap::new());
-        Mirror { scope, kind, source, objects, findings }
+    /// Nothing seen yet.
+    pub(super) fn new(watched: &Watched) -> Mirror {
+        Mirror {
+            scope: watched.scope.clone(),
+            kind: watched.kind,
+            source: watched.to_string(),
+            objects: BTreeMap::new(),
+            findings: BTreeMap::new(),
+        }
     }
 
-    /// A complete list. `now` is in seconds since 1970.
-    pub(super) fn replace(&mut self, manifests: Vec<(ObjectName, Value)>, now: i64) -> Vec<Change> {
-        let mut before = std::mem::take(&mut self.objects);
+    /// A complete list of what the watch covers.
+    pub(super) fn list(&mut self, all: impl IntoIterator<Item = Sighting>) -> Vec<Change> {
+        let before = std::mem::take(&mut self.objects);
         let findings = std::mem::take(&mut self.findings);
-        for (name, manifest) in manifests {
-            if let Some(last) = before.remove(&name) {
-                self.objects.insert(name.clone(), last);
+        for sighting in all {
+            if let Some(last) = before.get(&sighting.name) {
+                self.objects.entry(sighting.name.clone()).or_insert_with(|| last.clone());
             }
-            self.take(name, manifest, now);
+            self.take(sighting);
         }
-        let objects = self.objects.values().cloned().collect();
-        let mut changes = vec![Change::Replace(self.scope.clone(), self.kind, objects)];
+        let new = self.objects.iter().filter(|(name, object)| before.get(name) != Some(object));
+        let new = new.map(|(_, object)| Change::Upsert(self.scope.clone(), object.clone()));
+        let gone = before.keys().filter(|name| !self.objects.contains_key(name));
+        let gone = gone.map(|name| Change::Delete(self.scope.clone(), self.kind, name.clone()));
+        let mut changes: Vec<_> = new.chain(gone).collect();
         changes.extend((findings != self.findings).then(|| self.report()));
         changes
     }
 
-    /// An object was added or modified.
-    pub(super) fn upsert(&mut self, name: ObjectName, manifest: Value, now: i64) -> Vec<Change> {
+    /// One object came, changed or went.
+    pub(super) fn see(&mut self, sighting: Sighting) -> Vec<Change> {
+        let name = sighting.name.clone();
         let object = self.objects.get(&name).cloned();
         let findings = self.findings.get(&name).cloned();
-        self.take(name.clone(), manifest, now);
+        self.take(sighting);
         let mut changes = Vec::new();
         match self.objects.get(&name) {
             Some(new) if object.as_ref() != Some(new) => {
@@ -67,25 +76,24 @@ impl Mirror {
         changes
     }
 
-    /// An object was deleted, whether it could be read or not.
-    pub(super) fn delete(&mut self, name: &ObjectName) -> Vec<Change> {
-        let mut changes = Vec::new();
-        if self.objects.remove(name).is_some() {
-            changes.push(Change::Delete(self.scope.clone(), self.kind, name.clone()));
-        }
-        changes.extend(self.findings.remove(name).map(|_| self.report()));
-        changes
+    /// Everything goes: nobody asks for it any more.
+    pub(super) fn clear(&mut self) -> Vec<Change> {
+        self.list([])
     }
 
-    fn take(&mut self, name: ObjectName, manifest: Value, now: i64) {
-        let diags = match decode(&self.scope, manifest, now) {
-            Decoded::Object { object, diags, judge_again: _ } => {
+    /// Everything there is, as it was passed on.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.values()
+    }
+
+    fn take(&mut self, Sighting { name, seen }: Sighting) {
+        let diags = match seen {
+            Seen::Object(object, diags) => {
                 self.objects.insert(name.clone(), object);
                 diags
             }
-            Decoded::Refused(diag) => vec![diag],
-            // It exists, and is none of our business any more.
-            Decoded::Nameless(_) | Decoded::Ignored(_) => {
+            Seen::Refused(diag) => vec![diag],
+            Seen::Absent => {
                 self.objects.remove(&name);
                 Vec::new()
             }
@@ -105,23 +113,36 @@ impl Mirror {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::{
+        diag::{Field, Reason},
+        key::ObjectRef,
+        store::IngressClass,
+    };
 
-    fn ingress(path_type: &str) -> Value {
-        json!({
-            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
-            "metadata": { "namespace": "shop", "name": "web" },
-            "spec": { "rules": [{ "http": { "paths": [{
-                "path": "/", "pathType": path_type,
-                "backend": { "service": { "name": "web", "port": { "number": 80 } } },
-            }] } }] },
-        })
+    fn class(controller: &str) -> Sighting {
+        let name = name();
+        let class = IngressClass {
+            name: name.clone(),
+            controller: controller.into(),
+            parameters: None,
+            is_default: false,
+        };
+        Sighting { name, seen: Seen::Object(Object::IngressClass(class.into()), vec![]) }
+    }
+
+    fn refused() -> Sighting {
+        let at = Field::of(&ObjectRef::fleet(ObjectKind::IngressClass, name()));
+        let diag = Diag::error(&at, Reason::InvalidField, "no");
+        Sighting { name: name(), seen: Seen::Refused(diag) }
+    }
+
+    fn absent() -> Sighting {
+        Sighting { name: name(), seen: Seen::Absent }
     }
 
     fn name() -> ObjectName {
-        ObjectName::new("shop", "web")
+        ObjectName::cluster_scoped("mse")
     }
 
     /// What the changes are, without their content.
@@ -129,28 +150,33 @@ mod tests {
         let line = |change: &Change| match change {
             Change::Upsert(_, object) => format!("upsert {}", object.name().name),
             Change::Delete(_, _, name) => format!("delete {}", name.name),
-            Change::Replace(_, _, objects) => format!("replace {}", objects.len()),
             Change::Report { diags, .. } => format!("report {}", diags.len()),
-            Change::Synced(_) | Change::Register(..) => "other".into(),
-            Change::Health(..) | Change::Unregister(_) => "other".into(),
+            other => format!("unexpected {other:?}"),
         };
         changes.iter().map(line).collect()
     }
 
     fn mirror() -> Mirror {
-        Mirror::new(Scope::Fleet, ObjectKind::Ingress, "watch".into())
+        let kind = ObjectKind::IngressClass;
+        Mirror::new(&Watched::of::<k8s_openapi::api::networking::v1::IngressClass>(
+            Scope::Fleet,
+            kind,
+        ))
     }
 
     #[test]
     fn a_refused_version_keeps_the_last_good_one_through_events_and_relists() {
         let mut mirror = mirror();
         let steps = [
-            (mirror.upsert(name(), ingress("Prefix"), 0), vec!["upsert web"]),
-            (mirror.upsert(name(), ingress("Bogus"), 0), vec!["report 1"]),
-            (mirror.replace(vec![(name(), ingress("Bogus"))], 0), vec!["replace 1"]),
-            (mirror.upsert(name(), ingress("Exact"), 0), vec!["upsert web", "report 0"]),
-            (mirror.upsert(name(), ingress("Exact"), 0), vec![]),
-            (mirror.replace(vec![], 0), vec!["replace 0"]),
+            (mirror.see(class("a")), vec!["upsert mse"]),
+            (mirror.see(refused()), vec!["report 1"]),
+            (mirror.list([refused()]), vec![]),
+            (mirror.see(class("b")), vec!["upsert mse", "report 0"]),
+            (mirror.see(class("b")), vec![]),
+            (mirror.list([class("b")]), vec![]),
+            (mirror.list([class("c")]), vec!["upsert mse"]),
+            (mirror.list([]), vec!["delete mse"]),
+            (mirror.clear(), vec![]),
         ];
         for (idx, (changes, expect)) in steps.iter().enumerate() {
             assert_eq!(outline(changes), *expect, "step {idx}");
@@ -160,8 +186,8 @@ mod tests {
     #[test]
     fn deleting_an_object_that_was_never_legal_withdraws_its_finding() {
         let mut mirror = mirror();
-        assert_eq!(outline(&mirror.upsert(name(), ingress("Bogus"), 0)), ["report 1"]);
-        assert_eq!(outline(&mirror.delete(&name())), ["report 0"]);
-        assert_eq!(outline(&mirror.delete(&name())), [""; 0]);
+        assert_eq!(outline(&mirror.see(refused())), ["report 1"]);
+        assert_eq!(outline(&mirror.see(absent())), ["report 0"]);
+        assert_eq!(outline(&mirror.see(absent())), [""; 0]);
     }
 }

@@ -42,6 +42,9 @@ pub const DEFAULT_NAMESPACES: [&str; 2] = ["convoy-system", "argocd"];
 pub const MEMBER_LABEL: &str = "convoy.dev/member";
 /// Annotation that names the member, whatever the key of its kubeconfig.
 pub const MEMBER_ID: &str = "convoy.dev/member-id";
+/// Annotation with the UID of the `kube-system` of the cluster: credentials of another cluster are
+/// refused (faults.md A9).
+pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's region.
 pub const REGION: &str = "convoy.dev/region";
 /// Annotation with the member's zone.

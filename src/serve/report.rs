@@ -1,0 +1,75 @@
+//! What the admin address and the status room are told after a tick.
+//!
+//! Owns how the engine's state is said in the read model. Cost: linear in members, gateways and
+//! their members; what is large is shared.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use crate::{
+    admin::{EngineCounters, FleetReport, MemberReport, Report, Trouble},
+    engine::Engine,
+    key::{MemberId, Scope},
+    store::{Health, Member, Store},
+};
+
+/// Says the state of the moment. `has_declared`: gateway objects or their classes changed.
+pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
+    let store = engine.store();
+    if has_declared {
+        report.declared = Arc::new(engine.declared());
+    }
+    report.published = store.is_fleet_synced();
+    report.unsynced = unsynced(store);
+    report.was_ready |= report.published && report.unsynced.is_empty();
+    report.fleet = fleet(store, &report.fleet);
+    let gateways = engine.members().into_iter();
+    report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
+    report.members = Arc::new(members(store));
+    report.diags = engine.findings().all().clone();
+    report.attachments = engine.attachments().clone();
+    let work = engine.work();
+    report.engine = EngineCounters {
+        ticks: work.ticks,
+        rows_recomputed: work.rows(),
+        bytes_encoded: work.bytes_encoded,
+    };
+}
+
+fn unsynced(store: &Store) -> Vec<Scope> {
+    let fleet = (!store.is_fleet_synced()).then_some(Scope::Fleet);
+    let members = store.members().filter(|(_, member)| member.is_registered());
+    let members = members.filter(|(_, member)| !member.is_synced() && !is_given_up(member));
+    fleet.into_iter().chain(members.map(|(id, _)| Scope::Member(id.clone()))).collect()
+}
+
+/// Nobody waits for it any more (xds.md 3.15).
+fn is_given_up(member: &Member) -> bool {
+    match member.health() {
+        Health::Connecting | Health::Syncing | Health::Live => false,
+        Health::Stale { .. } => true,
+    }
+}
+
+fn fleet(store: &Store, before: &FleetReport) -> FleetReport {
+    let trouble = trouble(store.fleet_health());
+    let since = trouble.as_ref().map(|_| before.trouble_since.unwrap_or_else(Instant::now));
+    FleetReport { trouble, trouble_since: since }
+}
+
+fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
+    let registered = store.members().filter(|(_, member)| member.is_registered());
+    let report = |member: &Member| MemberReport {
+        synced: member.is_synced(),
+        services: member.service_count() as u64,
+        endpoints: member.ready_endpoint_count() as u64,
+        trouble: trouble(member.health()),
+    };
+    registered.map(|(id, member)| (id.clone(), report(member))).collect()
+}
+
+fn trouble(health: &Health) -> Option<Trouble> {
+    match health {
+        Health::Connecting | Health::Syncing | Health::Live => None,
+        Health::Stale { reason, message } => Some(Trouble { reason, message: message.clone() }),
+    }
+}
