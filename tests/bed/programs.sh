@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes sure that programs are there: of a real cluster etcd, kube-apiserver, kube-controller-manager and
-# kubectl; and helm. Each is taken from $KUBEBUILDER_ASSETS, else from PATH, else from target/bed of this
-# repository, where it is built from the versions in go.mod unless that was done before. kubectl is not
-# taken from PATH, where it is as old as its user's clusters, but fetched; nor is helm, whose output is
-# compared with what is committed. Prints the path of target/bed. Progress goes to stderr.
+# kubectl; and helm and promcheck, for what is in deploy/. Those of a cluster are taken from
+# $KUBEBUILDER_ASSETS, else from PATH, else from target/bed of this repository, where they are built from
+# the versions in go.mod unless that was done before. kubectl is not taken from PATH, where it is as old as
+# its user's clusters, but fetched; nor is helm, whose output is compared with what is committed. Prints the
+# path of target/bed. Progress goes to stderr.
 #
 #   tests/bed/programs.sh [PROGRAM...]
 #
@@ -41,7 +42,7 @@ place() {
 
 # Builds package $2 of the module in directory $3 as program $1.
 build() {
-  from=$(cat "$3/go.mod" "$3/go.sum" | sha256sum | cut -c1-64)
+  from=$(find "$3" -maxdepth 1 -name 'go.*' -o -name '*.go' | sort | xargs cat | sha256sum | cut -c1-64)
   made "$1" "$from" && return
   command -v go >/dev/null || give_up "Go 1.26 or newer is needed to build $1: https://go.dev/doc/install"
   say "building $1"
@@ -79,13 +80,14 @@ flock 9
 scratch=$(mktemp -d "$directory/make.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-[ $# -gt 0 ] || set -- etcd kube-controller-manager kube-apiserver kubectl helm
+[ $# -gt 0 ] || set -- etcd kube-controller-manager kube-apiserver kubectl helm promcheck
 for program; do
   case $program in
   etcd) build_unless_brought etcd go.etcd.io/etcd/server/v3 ;;
   kube-*) build_unless_brought "$program" "k8s.io/kubernetes/cmd/$program" ;;
   kubectl) fetch_kubectl ;;
   helm) build helm helm.sh/helm/v4/cmd/helm "$here/helm" ;;
+  promcheck) build promcheck . "$here/promcheck" ;;
   *) give_up "there is no program $program" ;;
   esac
 done
