@@ -68,10 +68,14 @@ pub enum Reason {
     CredentialsMissing,
     /// A member's credentials are refused (faults.md S5).
     InvalidKubeconfig,
+    /// A member cannot be read; what was read before is still served.
+    MemberStale,
     /// `remote-clusters` names a member that is not registered.
     ClusterNotFound,
     /// Members declare different protocols for a port; the first in order decides.
     ProtocolConflict,
+    /// The API does not serve a kind (faults.md B5).
+    KindUnavailable,
     /// A published limit is exceeded (faults.md S19).
     LimitExceeded,
 }

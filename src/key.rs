@@ -66,6 +66,8 @@ pub enum ObjectKind {
     Pod,
     /// `convoy.dev/v1alpha1`, cluster-scoped: declares a member. Read by the registry, never stored.
     MemberCluster,
+    /// Declares a kind; named where one is missing, never read.
+    CustomResourceDefinition,
     /// A file of a directory, where no object in it can be named: not an object of Kubernetes.
     File,
 }
@@ -93,6 +95,7 @@ impl ObjectKind {
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
             ObjectKind::MemberCluster => "MemberCluster",
+            ObjectKind::CustomResourceDefinition => "CustomResourceDefinition",
             ObjectKind::File => "file",
         }
     }

@@ -119,6 +119,13 @@ pub struct StatusTimings {
     pub envoy_poll: Duration,
     /// A gateway that no Envoy has ever come to has failed after this.
     pub lonely: Duration,
+    /// The time of a member's last contact is written again when it is this much later.
+    pub contact_step: Duration,
+    /// The same while the counts of its objects differ too, which they do with every Pod.
+    pub count_step: Duration,
+    /// A member that has not answered for this long is not connected; as long as
+    /// [`SourceTimings::stale_after`].
+    pub contact_lost: Duration,
 }
 
 impl Timings {
@@ -180,7 +187,27 @@ impl StatusTimings {
         event_window: Duration::from_secs(300),
         envoy_poll: Duration::from_secs(1),
         lonely: Duration::from_secs(600),
+        contact_step: Duration::from_secs(30),
+        count_step: Duration::from_secs(5),
+        contact_lost: SourceTimings::PRODUCTION.stale_after,
     };
+
+    /// Everything this many times faster, for tests; a lease lasts whole seconds.
+    pub fn faster(self, times: u32) -> StatusTimings {
+        let lease_duration = self.lease_duration / times;
+        StatusTimings {
+            lease_duration: Duration::from_secs(lease_duration.as_secs_f64().ceil() as u64),
+            renew_deadline: self.renew_deadline / times,
+            lease_period: self.lease_period / times,
+            write_interval: self.write_interval / times,
+            request_timeout: self.request_timeout / times,
+            first_retry: self.first_retry / times,
+            last_retry: self.last_retry / times,
+            event_window: self.event_window / times,
+            envoy_poll: self.envoy_poll / times,
+            lonely: self.lonely / times,
+        }
+    }
 }
 
 /// What an operator may choose for every gateway.

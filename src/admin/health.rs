@@ -40,8 +40,7 @@ fn missing(report: &Report) -> Vec<String> {
 fn degraded(report: &Report) -> String {
     let fleet = report.fleet.trouble.iter().map(|trouble| (Scope::Fleet, trouble));
     let members = report.members.iter();
-    let members =
-        members.filter_map(|(id, row)| Some((Scope::Member(id.clone()), row.trouble.as_ref()?)));
+    let members = members.filter_map(|(id, row)| Some((Scope::Member(id.clone()), row.trouble()?)));
     let line = |(scope, Trouble { reason, message }): (Scope, &Trouble)| {
         format!("degraded, {scope}: {reason}: {message}\n")
     };

@@ -8,11 +8,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     admin::{
-        State,
+        MemberReport, MemberState, State, Trouble,
         proto::{self, inspection_server::Inspection},
     },
     diag::{Diag, Severity},
-    key::{GatewayId, Scope},
+    key::{GatewayId, MemberId, Scope},
     resources::print,
     snapshot::{GatewayView, Kind, Resource},
 };
@@ -58,18 +58,14 @@ impl Inspection for Inspector {
         &self,
         _: Request<proto::ListMembersRequest>,
     ) -> Result<Response<proto::ListMembersResponse>, Status> {
-        let members = self.state.report.borrow().members.clone();
-        let state = |synced| match synced {
-            true => proto::MemberState::Live,
-            false => proto::MemberState::Syncing,
-        };
-        let members = members.iter().map(|(id, member)| proto::Member {
-            id: id.to_string(),
-            state: state(member.synced).into(),
-            services: member.services,
-            endpoints: member.endpoints,
-        });
-        Ok(Response::new(proto::ListMembersResponse { members: members.collect() }))
+        let report = self.state.report.borrow().clone();
+        let traffic = self.state.traffic.read();
+        let contact =
+            |id: &MemberId| Some(traffic.get(&Scope::Member(id.clone()))?.contact_age()?.as_secs());
+        let members = report.members.iter().map(|(id, row)| member(id, row, contact(id)));
+        let since = report.fleet.trouble_since.map(|since| since.elapsed().as_secs());
+        let fleet_trouble = report.fleet.trouble.as_ref().map(|own| trouble(own, since));
+        Ok(Response::new(proto::ListMembersResponse { members: members.collect(), fleet_trouble }))
     }
 
     async fn list_resources(
@@ -103,6 +99,31 @@ impl Inspection for Inspector {
         let diagnostics = diags.iter().map(diagnostic).collect();
         Ok(Response::new(proto::ListDiagnosticsResponse { diagnostics }))
     }
+}
+
+fn member(id: &MemberId, row: &MemberReport, contact: Option<u64>) -> proto::Member {
+    let MemberReport { state, synced: _, services, endpoints, region, zone } = row;
+    let state = match state {
+        MemberState::Connecting => proto::MemberState::Connecting,
+        MemberState::Syncing => proto::MemberState::Syncing,
+        MemberState::Live => proto::MemberState::Live,
+        MemberState::Stale(_) => proto::MemberState::Stale,
+    };
+    proto::Member {
+        id: id.to_string(),
+        state: state.into(),
+        services: *services,
+        endpoints: *endpoints,
+        trouble: row.trouble().map(|own| trouble(own, None)),
+        seconds_since_contact: contact,
+        region: region.clone(),
+        zone: zone.clone(),
+    }
+}
+
+fn trouble(trouble: &Trouble, seconds: Option<u64>) -> proto::Trouble {
+    let Trouble { reason, message } = trouble;
+    proto::Trouble { reason: (*reason).to_owned(), message: message.clone(), seconds }
 }
 
 /// What to say about a gateway that is not there, or not there alone.

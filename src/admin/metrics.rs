@@ -23,9 +23,10 @@ use prometheus_client::{
 };
 
 use crate::{
-    admin::{State, proto},
+    admin::{MemberReport, MemberState, State, proto},
     diag::Severity,
-    key::GatewayId,
+    key::{GatewayId, MemberId, Scope},
+    source::kube::Traffic,
 };
 
 /// The content type of OpenMetrics text.
@@ -48,8 +49,10 @@ pub(super) fn exposition(state: State) -> String {
     out
 }
 
+type Labels = Vec<(&'static str, String)>;
+
 /// One sample of a family: its labels and its value.
-type Sample = (Vec<(&'static str, String)>, u64);
+type Sample = (Labels, u64);
 
 #[derive(Debug)]
 struct Scrape(State);
@@ -60,6 +63,7 @@ impl Collector for Scrape {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         out.gauge("build_info", "The version that runs", [(version, 1)])?;
         self.fleet(&mut out)?;
+        self.traffic(&mut out)?;
         self.streams(&mut out)?;
         self.engine(&mut out)
     }
@@ -69,21 +73,13 @@ impl Scrape {
     /// What is served, from where, and what is wrong with it.
     fn fleet(&self, out: &mut Families<'_>) -> fmt::Result {
         let report = self.0.report.borrow().clone();
-        let members = &report.members;
-        let each = |value: fn(&super::MemberReport) -> u64| {
-            members.iter().map(move |(id, m)| (vec![("member", id.to_string())], value(m)))
-        };
         let since = report.fleet.trouble_since.map_or(0, |since| since.elapsed().as_secs());
         let about = "Whether the fleet has been read to the end";
         out.gauge("fleet_synced", about, [(vec![], report.published.into())])?;
         let about = "Seconds since the fleet could last be read; 0 while it can";
         out.gauge("fleet_stale_seconds", about, [(vec![], since)])?;
         out.gauge("gateways", "Gateways served", [(vec![], report.gateways.len() as u64)])?;
-        out.gauge("members", "Registered members", [(vec![], members.len() as u64)])?;
-        let synced = each(|m| m.synced.into());
-        out.gauge("member_synced", "Whether the member has been read to the end", synced)?;
-        out.gauge("member_services", "Services of the member", each(|m| m.services))?;
-        out.gauge("member_endpoints", "Ready endpoints of the member", each(|m| m.endpoints))?;
+        self.members(&report.members, out)?;
         let mut findings = BTreeMap::new();
         for diag in report.diags.iter() {
             *findings.entry((diag.severity, diag.reason)).or_default() += 1;
@@ -98,16 +94,91 @@ impl Scrape {
         out.gauge("diagnostics", "Findings about objects", findings)
     }
 
+    /// What is read of each member, and how well.
+    fn members(
+        &self,
+        members: &BTreeMap<MemberId, MemberReport>,
+        out: &mut Families<'_>,
+    ) -> fmt::Result {
+        let states = ["connecting", "syncing", "live", "stale"];
+        let count = |state: &str| members.values().filter(|own| text(&own.state) == state).count();
+        let states = states.map(|own| (vec![("state", own.to_owned())], count(own) as u64));
+        out.gauge("members", "Registered members by state", states)?;
+        let each = |value: fn(&MemberReport) -> u64| {
+            members.iter().map(move |(id, own)| (vec![("member", id.to_string())], value(own)))
+        };
+        let synced = each(|own| own.synced.into());
+        out.gauge("member_synced", "Whether the member has been read to the end", synced)?;
+        let stale = members.iter().filter_map(|(id, own)| {
+            let reason = own.trouble()?.reason.to_owned();
+            Some((vec![("member", id.to_string()), ("reason", reason)], 1))
+        });
+        out.gauge("member_stale", "Members that cannot be read, and why", stale)?;
+        out.gauge("member_services", "Services of the member", each(|own| own.services))?;
+        out.gauge("member_endpoints", "Ready endpoints of the member", each(|own| own.endpoints))
+    }
+
+    /// What went to and fro with API servers.
+    fn traffic(&self, out: &mut Families<'_>) -> fmt::Result {
+        let registered = self.0.report.borrow().members.clone();
+        let (mut fleet, mut members) = (Vec::new(), Vec::new());
+        for (scope, traffic) in self.0.traffic.read() {
+            match scope {
+                Scope::Fleet => fleet.push((vec![], traffic)),
+                Scope::Member(id) if registered.contains_key(&id) => {
+                    members.push((vec![("member", id.to_string())], traffic));
+                }
+                Scope::Member(_) => {}
+            }
+        }
+        for (cluster, all) in [("fleet", fleet), ("member", members)] {
+            let age = |(labels, own): &(Labels, Traffic)| {
+                Some((labels.clone(), own.contact_age()?.as_secs()))
+            };
+            let about = "Seconds since the API last gave an answer that is no error";
+            out.gauge(
+                &format!("{cluster}_contact_age_seconds"),
+                about,
+                all.iter().filter_map(age),
+            )?;
+            let lists = all.iter().map(|(labels, own)| (labels.clone(), own.lists));
+            out.counter(&format!("{cluster}_lists"), "Complete lists of a kind", lists)?;
+            let watches = all.iter().map(|(labels, own)| (labels.clone(), own.watches));
+            out.counter(&format!("{cluster}_watches"), "Watches that were opened", watches)?;
+            let failures = all.iter().flat_map(|(labels, own)| {
+                let failure = |(reason, count): (&&'static str, &u64)| {
+                    let mut labels = labels.clone();
+                    labels.push(("reason", (*reason).to_owned()));
+                    (labels, *count)
+                };
+                own.failures.iter().map(failure)
+            });
+            out.counter(&format!("{cluster}_read_failures"), "Requests that failed", failures)?;
+        }
+        Ok(())
+    }
+
     /// Who is connected, and what went over the streams.
     fn streams(&self, out: &mut Families<'_>) -> fmt::Result {
         let gateways = self.0.report.borrow().gateways.clone();
         let mut connected: BTreeMap<String, u64> =
             gateways.keys().map(|id| (id.to_string(), 0)).collect();
+        let (mut waiting, mut withheld) = (connected.clone(), connected.clone());
         for envoy in self.0.envoys.connected() {
-            *connected.entry(gateway_label(gateways.keys(), &envoy)).or_default() += 1;
+            let label = gateway_label(gateways.keys(), &envoy);
+            *waiting.entry(label.clone()).or_default() += u64::from(envoy.waiting);
+            let resources: u64 = envoy.types.iter().map(|own| own.withheld).sum();
+            *withheld.entry(label.clone()).or_default() += resources;
+            *connected.entry(label).or_default() += 1;
         }
-        let envoys = connected.into_iter().map(|(id, count)| (vec![("gateway", id)], count));
-        out.gauge("xds_envoys", "Connected Envoys by gateway", envoys)?;
+        let by_gateway = |counts: BTreeMap<String, u64>| {
+            counts.into_iter().map(|(id, count)| (vec![("gateway", id)], count))
+        };
+        out.gauge("xds_envoys", "Connected Envoys by gateway", by_gateway(connected))?;
+        let about = "Connected Envoys that are served nothing until a member is read or given up";
+        out.gauge("xds_waiting_envoys", about, by_gateway(waiting))?;
+        let about = "Resources that Envoys keep because a member was never read";
+        out.gauge("xds_withheld", about, by_gateway(withheld))?;
         let totals = self.0.envoys.totals();
         let by_type = |value: fn(&super::StreamTotals) -> u64| {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))
@@ -147,6 +218,15 @@ impl Scrape {
             Some(&unit),
             ticks.metric_type(),
         )?)
+    }
+}
+
+fn text(state: &MemberState) -> &'static str {
+    match state {
+        MemberState::Connecting => "connecting",
+        MemberState::Syncing => "syncing",
+        MemberState::Live => "live",
+        MemberState::Stale(_) => "stale",
     }
 }
 

@@ -12,6 +12,8 @@ impl MemberState {
             MemberState::Unspecified => "unknown",
             MemberState::Syncing => "syncing",
             MemberState::Live => "live",
+            MemberState::Connecting => "connecting",
+            MemberState::Stale => "stale",
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     gateway::{Attachments, Declared},
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
+    source::kube::SourceMeter,
 };
 
 /// Everything the admin address can be asked about.
@@ -32,6 +33,8 @@ pub struct State {
     pub envoys: Arc<dyn Envoys>,
     /// How long ticks took; observed by the engine's driver, which owns the clock.
     pub tick_seconds: Histogram,
+    /// What went to and fro with API servers; nothing where there are none.
+    pub traffic: SourceMeter,
     /// What was written to the fleet; all zero where nothing is.
     pub status: Arc<StatusMeter>,
 }
@@ -85,16 +88,44 @@ pub struct FleetReport {
 }
 
 /// One member, as last seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberReport {
+    /// How it is read.
+    pub state: MemberState,
     /// Whether it has been read to the end once.
     pub synced: bool,
     /// Services.
     pub services: u64,
     /// Ready endpoints.
     pub endpoints: u64,
+    /// Region of the cluster; empty if unknown.
+    pub region: String,
+    /// Zone of the cluster; empty if unknown.
+    pub zone: String,
+}
+
+impl MemberReport {
     /// Why it is not read at the moment, if that is known.
-    pub trouble: Option<Trouble>,
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match &self.state {
+            MemberState::Connecting | MemberState::Syncing | MemberState::Live => None,
+            MemberState::Stale(trouble) => Some(trouble),
+        }
+    }
+}
+
+/// How a member is read (faults.md, Principles).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemberState {
+    /// No answer yet.
+    #[default]
+    Connecting,
+    /// Being read for the first time.
+    Syncing,
+    /// Read, and watched.
+    Live,
+    /// It cannot be read. What was read before is still served.
+    Stale(Trouble),
 }
 
 /// Why a cluster is not read. What was read before is still served.

@@ -1,4 +1,7 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use tokio::sync::watch;
 
@@ -10,6 +13,7 @@ use crate::{
     diag::{Diag, DiagSet, Field, Reason},
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     snapshot::{GatewayView, Kind, Publisher, Resource},
+    source::kube::{SourceMeter, Traffic},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,12 +21,14 @@ struct TwoEnvoys;
 
 impl Envoys for TwoEnvoys {
     fn connected(&self) -> Vec<proto::Envoy> {
-        let envoy = |node: &str, gateway: &str| proto::Envoy {
+        let envoy = |node: &str, gateway: &str, withheld| proto::Envoy {
             node_id: node.into(),
             gateway: gateway.into(),
+            waiting: withheld > 0,
+            types: vec![proto::TypeStatus { withheld, ..Default::default() }],
             ..Default::default()
         };
-        vec![envoy("a", "hongkong"), envoy("b", "typo")]
+        vec![envoy("a", "hongkong", 3), envoy("b", "typo", 0)]
     }
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
@@ -38,7 +44,14 @@ fn member(id: &str) -> MemberId {
 fn report() -> Report {
     let ingress = ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("demo", "web"));
     let at = Field::of(&ingress).key("spec");
-    let row = |synced| MemberReport { synced, services: 2, endpoints: 10, trouble: None };
+    let row = |state, synced| MemberReport {
+        state,
+        synced,
+        services: 2,
+        endpoints: 10,
+        ..MemberReport::default()
+    };
+    let (c1, c2) = (row(MemberState::Live, true), row(MemberState::Syncing, false));
     Report {
         published: true,
         was_ready: false,
@@ -50,7 +63,7 @@ fn report() -> Report {
         )])),
         declared: Arc::default(),
         attachments: Default::default(),
-        members: Arc::new(BTreeMap::from([(member("c1"), row(true)), (member("c2"), row(false))])),
+        members: Arc::new(BTreeMap::from([(member("c1"), c1), (member("c2"), c2)])),
         diags: DiagSet::from_iter([Diag::warning(
             &at,
             Reason::ServiceNotFound,
@@ -72,6 +85,7 @@ fn state(report: Report) -> State {
         report: watch::Sender::new(report).subscribe(),
         envoys: Arc::new(TwoEnvoys),
         tick_seconds: tick_histogram(),
+        traffic: SourceMeter::default(),
         status: Arc::default(),
     }
 }
@@ -133,7 +147,25 @@ async fn an_unknown_path_is_not_found() {
 
 #[tokio::test]
 async fn metrics_are_named_and_ordered() {
-    let address = serve_state(state(report())).await;
+    let mut report = report();
+    let silence = Trouble { reason: "Unreachable", message: "no answer".into() };
+    let members = Arc::make_mut(&mut report.members);
+    members.get_mut(&member("c2")).unwrap().state = MemberState::Stale(silence);
+    let traffic = |last_contact| Traffic {
+        last_contact,
+        lists: 3,
+        watches: 5,
+        failures: BTreeMap::from([("Unreachable", 2)]),
+    };
+    // The clock was set back.
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let traffic = SourceMeter::counted([
+        (Scope::Fleet, traffic(Some(later))),
+        (Scope::Member(member("c1")), traffic(Some(later))),
+        (Scope::Member(member("c2")), traffic(None)),
+        (Scope::Member(member("gone")), traffic(None)),
+    ]);
+    let address = serve_state(State { traffic, ..state(report) }).await;
     let (code, text) = get(address, "/metrics").await;
     let samples: Vec<_> =
         text.lines().filter(|l| !l.starts_with('#') && !l.contains("_bucket")).collect();
@@ -143,16 +175,35 @@ async fn metrics_are_named_and_ordered() {
 convoy_fleet_synced 1
 convoy_fleet_stale_seconds 0
 convoy_gateways 1
-convoy_members 2
+convoy_members{{state="connecting"}} 0
+convoy_members{{state="syncing"}} 0
+convoy_members{{state="live"}} 1
+convoy_members{{state="stale"}} 1
 convoy_member_synced{{member="c1"}} 1
 convoy_member_synced{{member="c2"}} 0
+convoy_member_stale{{member="c2",reason="Unreachable"}} 1
 convoy_member_services{{member="c1"}} 2
 convoy_member_services{{member="c2"}} 2
 convoy_member_endpoints{{member="c1"}} 10
 convoy_member_endpoints{{member="c2"}} 10
 convoy_diagnostics{{severity="warning",reason="ServiceNotFound"}} 1
+convoy_fleet_contact_age_seconds 0
+convoy_fleet_lists_total 3
+convoy_fleet_watches_total 5
+convoy_fleet_read_failures_total{{reason="Unreachable"}} 2
+convoy_member_contact_age_seconds{{member="c1"}} 0
+convoy_member_lists_total{{member="c1"}} 3
+convoy_member_lists_total{{member="c2"}} 3
+convoy_member_watches_total{{member="c1"}} 5
+convoy_member_watches_total{{member="c2"}} 5
+convoy_member_read_failures_total{{member="c1",reason="Unreachable"}} 2
+convoy_member_read_failures_total{{member="c2",reason="Unreachable"}} 2
 convoy_xds_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_envoys{{gateway="none"}} 1
+convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
+convoy_xds_waiting_envoys{{gateway="none"}} 0
+convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
+convoy_xds_withheld{{gateway="none"}} 0
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
 convoy_engine_ticks_total 3

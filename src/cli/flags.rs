@@ -95,7 +95,9 @@ enum LogFormat {
 impl LogFlags {
     /// Sets the log of this process up. Once.
     pub(super) fn init(&self) -> Result<()> {
-        let filter = EnvFilter::try_new(&self.log_level).context("parse --log-level")?;
+        // The client logs answers that are no news to us; a level named for it wins.
+        let filter = format!("kube_client=error,{}", self.log_level);
+        let filter = EnvFilter::try_new(filter).context("parse --log-level")?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
         match self.log_format {
             LogFormat::Text => log.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),

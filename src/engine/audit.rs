@@ -37,6 +37,9 @@ impl Engine {
 }
 
 fn compare(id: &GatewayId, own: &GatewayView, new: &GatewayView) -> Result<(), String> {
+    if own.coverage != new.coverage {
+        return Err(format!("{id}: {:?} instead of {:?}", own.coverage, new.coverage));
+    }
     for kind in Kind::ALL {
         let list = |view: &GatewayView| -> Vec<_> {
             view.table(kind).iter().map(|r| (r.name.clone(), r.version)).collect()

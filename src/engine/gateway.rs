@@ -17,7 +17,8 @@ use crate::{
     gateway::attaches,
     key::{GatewayId, MemberId, ObjectName},
     model::{self, Host, MemberOrder, TlsHosts},
-    snapshot::GatewayView,
+    snapshot::{Coverage, GatewayView},
+    store::{Member, Store},
 };
 
 use hosts::HostState;
@@ -179,9 +180,24 @@ impl GatewayState {
         self.arrange(&dirty, stages, &mut changed, &mut writes);
         self.encode(changed, stages, &mut writes);
         self.certify(&dirty.secrets, stages, &mut writes);
-        let view = Arc::new(self.view.commit(writes.into_iter().map(Into::into))?);
+        let coverage = self.coverage(stages.store);
+        let view = self.view.commit_as(coverage, writes.into_iter().map(Into::into))?;
+        let view = Arc::new(view);
         self.view = view.clone();
         Some(view)
+    }
+
+    /// What the view knows of the gateway's members. A member that is not registered is a finding,
+    /// and not waited for: Envoys do not keep endpoints of a cluster that was taken away.
+    fn coverage(&self, store: &Store) -> Coverage {
+        let members = || self.gateway.members.iter().filter_map(|id| store.member(id));
+        if members().any(Member::is_awaited) {
+            Coverage::Awaited
+        } else if members().any(Member::is_unread) {
+            Coverage::Partial
+        } else {
+            Coverage::Whole
+        }
     }
 
     /// Judges attachments; the hosts that gained, lost or changed a contributor.

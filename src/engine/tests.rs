@@ -5,7 +5,14 @@ mod fixture;
 use fixture::{Fleet, ingress, slice};
 use proptest::prelude::*;
 
-use crate::{engine::Work, key::GatewayId, snapshot::Kind, store::Change};
+use std::collections::BTreeSet;
+
+use crate::{
+    engine::Work,
+    key::GatewayId,
+    snapshot::{Coverage, Kind},
+    store::Change,
+};
 
 /// What one batch costs in a fleet of `size` hosts, each with a Service of its own.
 fn cost(size: usize, change: impl FnOnce(&Fleet) -> Vec<Change>) -> Work {
@@ -117,20 +124,95 @@ fn an_invalid_gateway_is_declared_with_its_problem() {
     assert_eq!((members.join(" "), declared.listens), ("c2 c1".into(), false));
 }
 
+#[test]
+fn a_member_that_was_never_read_is_waited_for_until_it_is_given_up() {
+    let mut fleet = Fleet::of_size(1);
+    let mut step = |change: Change, expect: Coverage| {
+        fleet.engine.tick(vec![change]);
+        fleet.engine.audit().unwrap();
+        assert_eq!(fleet.view().coverage, expect);
+    };
+    step(fixture::gateway("main", "mse", "c1,c4"), Coverage::Whole);
+    step(fixture::register("c4", true), Coverage::Awaited);
+    step(fixture::health("c4", false), Coverage::Awaited);
+    step(fixture::health("c4", true), Coverage::Partial);
+    step(slice("c4", "svc-0", 1), Coverage::Partial);
+    step(fixture::register("c4", false), Coverage::Whole);
+    step(fixture::register("c4", true), Coverage::Partial);
+    step(fixture::health("c4", false), Coverage::Awaited);
+    step(fixture::synced("c4"), Coverage::Whole);
+    step(fixture::health("c4", true), Coverage::Whole);
+    step(fixture::gateway("main", "mse", "c1"), Coverage::Whole);
+}
+
+/// What becomes known of a member moves its endpoints alone: no cluster, no route.
+#[test]
+fn the_first_list_of_a_member_changes_no_route_of_a_target_that_spans_it() {
+    let mut fleet = Fleet::of_size(2);
+    let mut fresh = Fleet::unread(2, "c2");
+    let rows = |fleet: &Fleet| -> BTreeSet<_> { fleet.fingerprint().into_iter().collect() };
+    let (both, without) = (rows(&fleet), rows(&fresh));
+    let kinds: BTreeSet<_> = both.symmetric_difference(&without).map(|(kind, ..)| *kind).collect();
+    assert_eq!(kinds, BTreeSet::from([Kind::Endpoint]));
+    let all = fleet.all();
+    fleet.engine.tick(all.clone());
+    fresh.engine.tick(all);
+    assert_eq!(fresh.fingerprint(), fleet.fingerprint());
+}
+
 /// One step of a random history.
 #[derive(Clone, Debug)]
 enum Step {
-    Ingress { idx: usize, host: usize, service: usize, annotations: usize },
+    Ingress {
+        idx: usize,
+        host: usize,
+        service: usize,
+        annotations: usize,
+    },
     DeleteIngress(usize),
-    Slice { member: usize, service: usize, replicas: usize },
-    Service { member: usize, service: usize, grpc: bool },
-    DeleteService { member: usize, service: usize },
-    Gateway { members: usize, class: usize, port: u16 },
-    Class { bound: bool },
-    Secret { idx: usize, is_valid: bool },
+    Slice {
+        member: usize,
+        service: usize,
+        replicas: usize,
+    },
+    Service {
+        member: usize,
+        service: usize,
+        grpc: bool,
+    },
+    DeleteService {
+        member: usize,
+        service: usize,
+    },
+    Gateway {
+        members: usize,
+        class: usize,
+        port: u16,
+    },
+    Class {
+        bound: bool,
+    },
+    Secret {
+        idx: usize,
+        is_valid: bool,
+    },
     DeleteSecret(usize),
-    Pod { service: usize, replica: usize, version: usize },
-    Relist { member: usize },
+    Pod {
+        service: usize,
+        replica: usize,
+        version: usize,
+    },
+    Relist {
+        member: usize,
+    },
+    /// Of `late`, a member that was not there from the start.
+    Register {
+        is_registered: bool,
+    },
+    Sync,
+    Health {
+        is_stale: bool,
+    },
 }
 
 impl Step {
@@ -146,7 +228,7 @@ impl Step {
             ),
             Step::DeleteIngress(idx) => fixture::delete_ingress(&format!("web-{idx}")),
             Step::Slice { member, service, replicas } => {
-                slice(MEMBERS[*member % 3], &format!("svc-{service}"), *replicas)
+                slice(MEMBERS[*member % 4], &format!("svc-{service}"), *replicas)
             }
             Step::Service { member, service, grpc } => {
                 fixture::service(MEMBERS[*member % 3], &format!("svc-{service}"), *grpc)
@@ -157,7 +239,7 @@ impl Step {
             Step::Gateway { members, class, port } => fixture::gateway_with(
                 "main",
                 ["mse", "nginx", ""][*class % 3],
-                ["c1,c2", "c2,c1", "c1", "c1,c2,c3", "c3,unknown"][*members % 5],
+                ["c1,c2", "c2,c1", "c1,c4", "c4,c2,c3", "c3,unknown"][*members % 5],
                 *port,
             ),
             Step::Class { bound } => fixture::class("mse", bound.then_some("main")),
@@ -169,11 +251,14 @@ impl Step {
             Step::Relist { member } => {
                 fixture::relist_slices(MEMBERS[*member % 3], &[("svc-1", 2), ("svc-2", 1)])
             }
+            Step::Register { is_registered } => fixture::register("c4", *is_registered),
+            Step::Sync => fixture::synced("c4"),
+            Step::Health { is_stale } => fixture::health("c4", *is_stale),
         }
     }
 }
 
-const MEMBERS: [&str; 3] = ["c1", "c2", "c3"];
+const MEMBERS: [&str; 4] = ["c1", "c2", "c3", "c4"];
 const HOSTS: [&str; 5] = ["a.example.com", "b.example.com", "*.example.com", "", "bad host"];
 const ANNOTATIONS: [&[(&str, &str)]; 9] = [
     &[],
@@ -211,6 +296,9 @@ fn steps() -> impl Strategy<Value = Step> {
             Step::Pod { service, replica, version }
         }),
         1 => n.prop_map(|member| Step::Relist { member }),
+        1 => any::<bool>().prop_map(|is_registered| Step::Register { is_registered }),
+        1 => Just(Step::Sync),
+        1 => any::<bool>().prop_map(|is_stale| Step::Health { is_stale }),
     ]
 }
 

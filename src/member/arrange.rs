@@ -116,7 +116,8 @@ fn empty_subsets(target: &Target, offers: &[Offer<'_>]) -> Vec<Issue> {
         let shards = offers.iter().filter_map(|offer| offer.shard(&link));
         shards.flat_map(|shard| &shard.endpoints).any(|e| matches(subset, e))
     };
-    let links = target.chain.iter().filter(|link| !link.subset.is_all());
+    let is_known = |link: &Link| !offers.iter().any(|o| o.is_unread && o.is_asked(link));
+    let links = target.chain.iter().filter(|link| !link.subset.is_all() && is_known(link));
     let empty =
         links.filter(|link| !has_match(link, &link.subset) && has_match(link, &Subset::default()));
     let issue = |link: &Link| {

@@ -21,6 +21,8 @@ pub struct Offer<'a> {
     pub locality: &'a Locality,
     /// What it has; at least the Services that the target names.
     pub services: &'a ServicesOfMember,
+    /// It was never read to the end: it may have what it does not offer.
+    pub is_unread: bool,
 }
 
 impl<'a> Offer<'a> {
@@ -38,6 +40,11 @@ impl<'a> Offer<'a> {
     /// The member's shard of the link's backend, if it has the port too.
     pub(super) fn shard(&self, link: &Link) -> Option<&'a Shard> {
         self.service(link)?.shard(&link.backend.port)
+    }
+
+    /// Whether the member may have the link's backend: it does, or nobody knows yet.
+    pub(super) fn may_have(&self, link: &Link) -> bool {
+        self.shard(link).is_some() || (self.is_unread && self.is_asked(link))
     }
 
     /// The member's Service, to say something about it.

@@ -1,7 +1,9 @@
 //! The shape of a target: how it is built in Envoy, whatever its endpoints are today.
 //!
 //! Depends on which members have the Services, and on the cluster labels of the chain, so that
-//! scaling a member to zero changes no cluster (semantics.md 5.4). Cost: members times links.
+//! scaling a member to zero changes no cluster (semantics.md 5.4). A member that was never read
+//! counts as having them, so that its first list moves no route of a target that spans members,
+//! and a restart while it is away moves none either (xds.md 3.15). Cost: members times links.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +27,7 @@ fn form(target: &Target, offers: &[Offer<'_>]) -> Form {
     let mut taken: BTreeSet<(&BackendKey, &MemberId)> = BTreeSet::new();
     let mut form = Form::Plain;
     for link in &target.chain {
-        let members = offers.iter().filter(|offer| offer.shard(link).is_some());
+        let members = offers.iter().filter(|offer| offer.may_have(link));
         let members = members.map(|offer| offer.member);
         let left: Vec<_> = members.filter(|id| !taken.contains(&(&link.backend, *id))).collect();
         if left.len() > 1 {
@@ -82,7 +84,7 @@ fn missing(target: &Target, offers: &[Offer<'_>]) -> Vec<Issue> {
         }
         let having: Vec<_> =
             offers.iter().filter_map(|o| Some((o.member, o.services.get(service)?))).collect();
-        if having.is_empty() {
+        if having.is_empty() && !offers.iter().any(|offer| offer.is_unread) {
             // The route's own backend leads to 503; without a fallback, all is as it was.
             let is_own = link.backend == *target.backend();
             let severity = if is_own { Severity::Error } else { Severity::Warning };

@@ -35,6 +35,7 @@ fn envoy(status: EnvoyStatus) -> proto::Envoy {
         version: status.version,
         address: status.address.map(|address| address.to_string()).unwrap_or_default(),
         types: status.types.into_iter().map(type_status).collect(),
+        waiting: status.is_waiting,
     }
 }
 
@@ -46,5 +47,6 @@ fn type_status((kind, status): (Kind, TypeStatus)) -> proto::TypeStatus {
         refusals: status.refusals,
         last_error: status.last_error,
         rejected: status.rejected.iter().map(|name| name.to_string()).collect(),
+        withheld: status.withheld as u64,
     }
 }

@@ -5,14 +5,18 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use crate::{
     admin::{Report, StatusMeter},
     settings::Timings,
-    source::{Wanted, registry},
+    source::{
+        Wanted,
+        kube::{self, SourceMeter},
+        registry,
+    },
     status,
     store::Change,
     xds::EnvoyRegistry,
@@ -54,6 +58,8 @@ pub(super) struct Joints {
     pub(super) report: watch::Receiver<Report>,
     /// Who is connected.
     pub(super) envoys: Arc<EnvoyRegistry>,
+    /// Counts what is read.
+    pub(super) traffic: SourceMeter,
     /// Counts what is written.
     pub(super) meter: Arc<StatusMeter>,
 }
@@ -61,11 +67,32 @@ pub(super) struct Joints {
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
     let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted: _, report, envoys, meter } = joints;
-    let (registrations, _registered) = watch::channel(registry::Registrations::default());
-    let sources = [registry::spawn(client.clone(), namespaces, registrations, changes.clone())];
+    let Joints { changes, wanted, report, envoys, traffic, meter } = joints;
+    let (registrations, declared) = watch::channel(registry::Registrations::default());
+    let (known, registered) = oneshot::channel();
+    let sources = [
+        registry::spawn(client.clone(), namespaces, registrations, changes.clone()),
+        kube::spawn_members(
+            client.clone(),
+            declared.clone(),
+            wanted.clone(),
+            changes.clone(),
+            traffic.clone(),
+            timings.source,
+            known,
+        ),
+        kube::spawn_fleet(
+            client.clone(),
+            wanted,
+            changes,
+            traffic.clone(),
+            timings.source,
+            registered,
+        ),
+    ];
+    let inputs = status::Inputs { report, envoys, registrations: declared, traffic };
     let status =
-        status.map(|options| status::spawn(client, report, envoys, meter, options, timings.status));
+        status.map(|options| status::spawn(client, inputs, meter, options, timings.status));
     Running { sources: sources.map(Task).into(), status }
 }
 

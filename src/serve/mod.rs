@@ -31,7 +31,7 @@ use crate::{
     serve::{engine_thread::EngineThread, kubernetes::Joints},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Publisher},
-    source::{Wanted, directory},
+    source::{Wanted, directory, kube::SourceMeter},
     xds::{AdsServer, EnvoyRegistry, by_cluster},
 };
 
@@ -116,6 +116,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds: tick_seconds.clone(),
     }
     .spawn(inbox)?;
+    let traffic = SourceMeter::default();
     let meter = Arc::default();
     let from = source.to_string();
     let source = match source {
@@ -123,8 +124,14 @@ pub async fn start(options: Options) -> Result<Handle> {
             directory::spawn(&dir, changes).with_context(|| format!("watch {from}"))?,
         ),
         Source::Kubernetes(kubernetes) => {
-            let (report, envoys, meter) = (report.clone(), envoys.clone(), Arc::clone(&meter));
-            let joints = Joints { changes, wanted: asked, report, envoys, meter };
+            let joints = Joints {
+                changes,
+                wanted: asked,
+                report: report.clone(),
+                envoys: envoys.clone(),
+                traffic: traffic.clone(),
+                meter: Arc::clone(&meter),
+            };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
     };
@@ -135,6 +142,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         report: report.clone(),
         envoys: envoys.clone(),
         tick_seconds,
+        traffic,
         status: meter,
     };
     let shutdown = raised(stopped.clone());

@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use crate::{
-    admin::{EngineCounters, FleetReport, MemberReport, Report, Trouble},
+    admin::{EngineCounters, FleetReport, MemberReport, MemberState, Report, Trouble},
     engine::Engine,
     key::{MemberId, Scope},
-    store::{Health, Member, Store},
+    store::{Health, Locality, Member, Store},
 };
 
 /// Says the state of the moment. `has_declared`: gateway objects or their classes changed.
@@ -58,13 +58,32 @@ fn fleet(store: &Store, before: &FleetReport) -> FleetReport {
 
 fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
     let registered = store.members().filter(|(_, member)| member.is_registered());
-    let report = |member: &Member| MemberReport {
-        synced: member.is_synced(),
-        services: member.service_count() as u64,
-        endpoints: member.ready_endpoint_count() as u64,
-        trouble: trouble(member.health()),
+    let report = |member: &Member| {
+        let Locality { region, zone } = member.locality();
+        MemberReport {
+            state: state(member),
+            synced: member.is_synced(),
+            services: member.service_count() as u64,
+            endpoints: member.ready_endpoint_count() as u64,
+            region,
+            zone,
+        }
     };
     registered.map(|(id, member)| (id.clone(), report(member))).collect()
+}
+
+fn state(member: &Member) -> MemberState {
+    match member.health() {
+        Health::Stale { reason, message } => {
+            MemberState::Stale(Trouble { reason, message: message.clone() })
+        }
+        // Of a directory nothing is said but that it was read.
+        Health::Connecting | Health::Syncing | Health::Live if member.is_synced() => {
+            MemberState::Live
+        }
+        Health::Connecting => MemberState::Connecting,
+        Health::Syncing | Health::Live => MemberState::Syncing,
+    }
 }
 
 fn trouble(health: &Health) -> Option<Trouble> {

@@ -4,10 +4,11 @@
 //! above it: no model, no stream. Cost: a commit is logarithmic per changed resource, and wakes
 //! only the streams of the gateways that changed.
 
+mod former;
 mod publish;
 mod resource;
 mod view;
 
 pub use publish::{Publisher, Subscription};
 pub use resource::{Kind, Resource, Version};
-pub use view::{GatewayView, Table};
+pub use view::{Coverage, GatewayView, Table};

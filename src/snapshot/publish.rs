@@ -7,7 +7,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{key::GatewayId, snapshot::GatewayView};
+use crate::{
+    key::GatewayId,
+    snapshot::{Coverage, GatewayView},
+};
 
 /// The slot of one gateway, read by the streams of its Envoys. `None` until the gateway exists.
 pub type Subscription = watch::Receiver<Option<Arc<GatewayView>>>;
@@ -26,7 +29,11 @@ impl Publisher {
 
     /// Replaces what a gateway's streams see. Only its own streams are woken.
     pub fn publish(&self, gateway: &GatewayId, view: Arc<GatewayView>) {
-        self.slot(gateway, |slot| slot.send_replace(Some(view)));
+        let coverage = view.coverage;
+        let old = self.slot(gateway, |slot| slot.send_replace(Some(view)));
+        if old.map(|old| old.coverage).unwrap_or_default() != coverage {
+            log(gateway, coverage);
+        }
     }
 
     /// The gateway was deleted. Its Envoys keep what they have; new ones wait for it to come back.
@@ -48,6 +55,19 @@ impl Publisher {
     ) -> T {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         use_slot(slots.entry(gateway.clone()).or_insert_with(|| watch::Sender::new(None)))
+    }
+}
+
+fn log(gateway: &GatewayId, coverage: Coverage) {
+    match coverage {
+        Coverage::Whole => tracing::info!(%gateway, "all members have been read"),
+        Coverage::Awaited => {
+            tracing::info!(%gateway, "a member was never read; new Envoys wait for it");
+        }
+        Coverage::Partial => tracing::warn!(
+            %gateway,
+            "a member was never read; new Envoys are served without it, others keep what they have",
+        ),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 
-use crate::snapshot::{Kind, Resource};
+use crate::snapshot::{Kind, Resource, Version, former::Former};
 
 /// How many change lists a view remembers. A stream that fell further behind compares whole;
 /// at one commit each 10 ms this covers a third of a second, far longer than a wake takes.
@@ -15,8 +15,23 @@ const CHANGE_LISTS: usize = 32;
 pub struct GatewayView {
     /// Grows with every commit that changes this gateway.
     pub revision: u64,
+    /// Whether it knows all members of the gateway.
+    pub coverage: Coverage,
     tables: [Table; Kind::ALL.len()],
     recent: Vector<ChangeList>,
+    former: Former,
+}
+
+/// Whether a view knows what every member of its gateway has (xds.md 3.15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Coverage {
+    /// Every member was read to the end once.
+    #[default]
+    Whole,
+    /// Some member never was, and is waited for.
+    Awaited,
+    /// Some member never was, and nobody waits for it any more.
+    Partial,
 }
 
 /// The names that one commit changed.
@@ -80,30 +95,47 @@ impl GatewayView {
         descends.then(|| self.recent.iter().skip(skip).flat_map(|list| list.iter()))
     }
 
-    /// The next view: `None` removes. Returns `None` if nothing differs from this view.
+    /// Whether this version of a resource was published here, now or not long ago. Such a version
+    /// holds nothing of a member that this process never read.
+    pub fn has_published(&self, kind: Kind, name: &str, version: Version) -> bool {
+        let current = self.get(kind, name).map(|resource| resource.version);
+        current == Some(version) || self.former.contains(version)
+    }
+
+    /// The next view, which knows as much as this one: `None` removes. Returns `None` if nothing
+    /// differs from this view.
     pub fn commit(
         &self,
         changes: impl IntoIterator<Item = (Kind, Arc<str>, Option<Resource>)>,
     ) -> Option<GatewayView> {
-        let mut next = self.clone();
+        self.commit_as(self.coverage, changes)
+    }
+
+    /// The next view, and what it knows: `None` removes. Returns `None` if nothing differs from
+    /// this view.
+    pub fn commit_as(
+        &self,
+        coverage: Coverage,
+        changes: impl IntoIterator<Item = (Kind, Arc<str>, Option<Resource>)>,
+    ) -> Option<GatewayView> {
+        let mut next = GatewayView { coverage, ..self.clone() };
         let mut changed = Vec::new();
         for (kind, name, resource) in changes {
             let idx = Kind::ALL.iter().position(|k| *k == kind);
             let table = idx.and_then(|idx| next.tables.get_mut(idx));
             let rows = &mut table.expect("invariant: a table for every kind").rows;
-            let differs = match resource {
-                Some(new) if rows.get(&name).is_some_and(|old| old.version == new.version) => false,
-                Some(new) => {
-                    rows.insert(name.clone(), Arc::new(new));
-                    true
-                }
-                None => rows.remove(&name).is_some(),
-            };
-            if differs {
-                changed.push((kind, name));
+            let old = rows.get(&name).map(|old| old.version);
+            if old == resource.as_ref().map(|new| new.version) {
+                continue;
             }
+            match resource {
+                Some(new) => _ = rows.insert(name.clone(), Arc::new(new)),
+                None => _ = rows.remove(&name),
+            }
+            old.into_iter().for_each(|old| next.former.add(old));
+            changed.push((kind, name));
         }
-        if changed.is_empty() {
+        if changed.is_empty() && coverage == self.coverage {
             return None;
         }
         next.revision += 1;
@@ -175,6 +207,30 @@ mod tests {
         assert_eq!(since(newest, &views[0]), None);
         assert_eq!(since(newest, &views[1]), None, "its own change list is forgotten");
         assert_eq!(since(newest, &views[2]).map(|c| c.len()), Some(CHANGE_LISTS - 1));
+    }
+
+    #[test]
+    fn what_a_view_knows_is_a_change_without_names() {
+        let one = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        let two = one.commit_as(Coverage::Partial, []).unwrap();
+        assert_eq!(since(&two, &one), Some(vec![]));
+        assert!(two.commit_as(Coverage::Partial, []).is_none());
+        let three = two.commit([set("a", Some("2"))]).unwrap();
+        assert_eq!(three.coverage, Coverage::Partial);
+        assert_eq!(since(&three, &one), Some(vec!["cds a".into()]));
+    }
+
+    #[test]
+    fn versions_that_were_published_are_remembered() {
+        let one = GatewayView::default().commit([set("a", Some("1"))]).unwrap();
+        let two = one.commit([set("a", Some("2"))]).unwrap();
+        let three = two.commit([set("a", None)]).unwrap();
+        let knows = |view: &GatewayView, text: &str| {
+            view.has_published(Kind::Cluster, "a", Version::of(text.as_bytes()))
+        };
+        for (content, expect) in [("1", [true; 3]), ("2", [false, true, true]), ("3", [false; 3])] {
+            assert_eq!([&one, &two, &three].map(|view| knows(view, content)), expect, "{content}");
+        }
     }
 
     #[test]

@@ -89,6 +89,25 @@ pub(super) struct Condition {
     pub(super) observed_generation: i64,
 }
 
+impl Condition {
+    /// Of an object of this generation.
+    pub(super) fn new(
+        kind: &str,
+        is_true: bool,
+        reason: &str,
+        message: String,
+        generation: i64,
+    ) -> Condition {
+        Condition {
+            r#type: kind.to_owned(),
+            status: if is_true { "True" } else { "False" }.to_owned(),
+            reason: reason.to_owned(),
+            message: cut(message),
+            observed_generation: generation,
+        }
+    }
+}
+
 /// `status.loadBalancer`, of a gateway and of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -183,7 +202,7 @@ fn phase(id: &GatewayId, own: &Declared, facts: &Facts<'_>, unread: &[String]) -
 /// Why a member contributes nothing, or only what was read of it before.
 fn failure(member: &MemberId, report: &Report) -> Option<Trouble> {
     match report.members.get(member) {
-        Some(known) => known.trouble.clone(),
+        Some(known) => known.trouble().cloned(),
         None => Some(Trouble {
             reason: "ClusterNotFound",
             message: format!("no cluster `{member}` is registered"),
@@ -205,12 +224,8 @@ fn conditions(
     unread: &[String],
     failures: &[(&MemberId, Option<Trouble>)],
 ) -> Vec<Condition> {
-    let condition = |kind: &str, is_true: bool, reason: &str, message: String| Condition {
-        r#type: kind.to_owned(),
-        status: if is_true { "True" } else { "False" }.to_owned(),
-        reason: reason.to_owned(),
-        message: cut(message),
-        observed_generation: own.generation,
+    let condition = |kind: &str, is_true, reason: &str, message| {
+        Condition::new(kind, is_true, reason, message, own.generation)
     };
     let accepted = match &own.problem {
         None => condition("Accepted", true, "Accepted", String::new()),

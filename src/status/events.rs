@@ -60,7 +60,12 @@ pub(super) fn resource(object: &ObjectRef) -> Option<ApiResource> {
         }
         (
             Scope::Fleet,
-            ObjectKind::Service | ObjectKind::EndpointSlice | ObjectKind::Pod | ObjectKind::File,
+            ObjectKind::Service
+            | ObjectKind::EndpointSlice
+            | ObjectKind::Pod
+            // It is said to be missing, so nothing can be said on it.
+            | ObjectKind::CustomResourceDefinition
+            | ObjectKind::File,
         ) => None,
     }
 }

@@ -1,8 +1,8 @@
 //! Status: what people see with kubectl, written by one replica.
 //!
-//! Owns the phases and members of gateways, the addresses of Ingresses, Events, and the lease that
-//! decides who writes. Must not know how anything is derived or served: it reads the report of the
-//! engine and the list of Envoys. Nothing waits for it. Cost: proportional to what differs, and at
+//! Owns the phases and members of gateways, the addresses of Ingresses, the conditions of members,
+//! Events, and the lease that decides who writes. Must not know how anything is derived or served:
+//! it reads the report of the engine, the list of Envoys, and how members are declared and reached. Nothing waits for it. Cost: proportional to what differs, and at
 //! most ten requests a second.
 //!
 //! ```text
@@ -14,9 +14,11 @@ mod desired;
 mod elect;
 mod events;
 mod lease;
+mod members;
 mod plan;
 mod run;
 mod service;
+mod state;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -35,11 +37,13 @@ use crate::{
     gateway::Address,
     key::ObjectName,
     settings::StatusTimings,
+    source::{kube::SourceMeter, registry::Registrations},
     status::{
         elect::{Candidate, Tenure},
         lease::{Election, Knowledge, Terms},
         plan::{Pace, Queue},
-        run::{Desired, Inputs, Loop},
+        run::Loop,
+        state::Desired,
         writer::Writer,
     },
 };
@@ -55,6 +59,19 @@ pub struct Options {
     pub publish_addresses: Vec<Address>,
     /// A Service of type LoadBalancer in the fleet whose addresses are added to these.
     pub publish_service: Option<ObjectName>,
+}
+
+/// Everything that is read. Nothing of it waits for this room.
+#[derive(Clone)]
+pub struct Inputs {
+    /// What the engine knows.
+    pub report: watch::Receiver<Report>,
+    /// Who is connected.
+    pub envoys: Arc<dyn Envoys>,
+    /// How members are declared.
+    pub registrations: watch::Receiver<Registrations>,
+    /// When members were last in contact.
+    pub traffic: SourceMeter,
 }
 
 /// Writes that may be made at once after a pause: one change of a gateway with a few Ingresses is
@@ -85,8 +102,7 @@ impl Handle {
 /// Starts the room. It ends with [`Handle::shutdown`], or when the handle is dropped.
 pub fn spawn(
     client: Client,
-    report: watch::Receiver<Report>,
-    envoys: Arc<dyn Envoys>,
+    inputs: Inputs,
     meter: Arc<StatusMeter>,
     options: Options,
     timings: StatusTimings,
@@ -113,7 +129,9 @@ pub fn spawn(
         identity,
     };
     let own = Loop {
-        inputs: Inputs { report, envoys, tenure: held, addresses: published },
+        inputs,
+        tenure: held,
+        addresses: published,
         knowledge,
         writer,
         queue: Queue::new(pace(&timings)),

@@ -22,6 +22,8 @@ pub(super) enum Key {
     Gateway(ObjectName),
     /// The status of an Ingress.
     Ingress(ObjectName),
+    /// The status of a `MemberCluster`.
+    Member(ObjectName),
     /// An Event that says a reason about an object.
     Event(ObjectRef, Reason),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Key {
         match self {
             Key::Gateway(name) => write!(f, "status of gateway {name}"),
             Key::Ingress(name) => write!(f, "status of Ingress {name}"),
+            Key::Member(name) => write!(f, "status of MemberCluster {name}"),
             Key::Event(object, reason) => write!(f, "Event {reason} about {object}"),
         }
     }

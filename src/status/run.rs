@@ -4,43 +4,36 @@
 //! B7); what it writes is not among them, so no write causes another. Cost of a new report: what
 //! differs in it, and every gateway once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use tokio::{sync::watch, time::sleep_until};
 
 use crate::{
-    admin::{Envoys, Report, proto},
-    diag::{Diag, DiagSet, Reason},
-    gateway::{Address, Attachments},
-    key::{GatewayId, ObjectName, ObjectRef, Scope},
+    admin::{Report, proto},
+    diag::Reason,
+    gateway::Address,
+    key::{GatewayId, ObjectName, ObjectRef},
     settings::StatusTimings,
     snapshot::Kind,
     status::{
-        desired::{self, Facts, GatewayStatus, LoadBalancer, Phase},
+        Inputs,
+        desired::{self, Facts, LoadBalancer, Phase},
         elect::Tenure,
         events,
         lease::Knowledge,
+        members::{self, MemberRow},
         plan::{Key, Next, Queue},
+        state::{Changes, Desired, is_complete},
         writer::{Failure, Observed, Writer},
     },
 };
 
-/// Everything the loop reads.
-pub(super) struct Inputs {
-    pub(super) report: watch::Receiver<Report>,
-    pub(super) envoys: Arc<dyn Envoys>,
-    pub(super) tenure: watch::Receiver<Tenure>,
-    /// Where clients reach gateways without an annotation.
-    pub(super) addresses: watch::Receiver<Vec<Address>>,
-}
-
 /// The loop's state.
 pub(super) struct Loop {
     pub(super) inputs: Inputs,
+    pub(super) tenure: watch::Receiver<Tenure>,
+    /// Where clients reach gateways without an annotation.
+    pub(super) addresses: watch::Receiver<Vec<Address>>,
     pub(super) knowledge: watch::Sender<Knowledge>,
     pub(super) writer: Writer,
     pub(super) queue: Queue,
@@ -58,26 +51,6 @@ pub(super) struct Loop {
     pub(super) envoys_due: Option<Instant>,
 }
 
-/// What status should say, as of the last look.
-#[derive(Debug, Default)]
-pub(super) struct Desired {
-    gateways: BTreeMap<GatewayId, Arc<GatewayStatus>>,
-    uids: BTreeMap<GatewayId, Arc<str>>,
-    attachments: Attachments,
-    diags: DiagSet,
-    /// When each gateway without an Envoy was first seen.
-    lonely_since: BTreeMap<GatewayId, Instant>,
-    /// Absence means something only after everything has been read once.
-    is_complete: bool,
-}
-
-/// What differs from one state to the next.
-struct Changes {
-    keys: Vec<Key>,
-    /// Ingresses that do not exist any more.
-    gone: Vec<ObjectName>,
-}
-
 impl Loop {
     /// Runs until `stop` is raised.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -90,8 +63,9 @@ impl Loop {
                 _ = stop.wait_for(|raised| *raised) => return,
                 () = sleep_until(wake.into()) => {}
                 Ok(()) = self.inputs.report.changed() => {}
-                Ok(()) = self.inputs.tenure.changed() => {}
-                Ok(()) = self.inputs.addresses.changed() => {}
+                Ok(()) = self.inputs.registrations.changed() => {}
+                Ok(()) = self.tenure.changed() => {}
+                Ok(()) = self.addresses.changed() => {}
             }
         }
     }
@@ -99,8 +73,8 @@ impl Loop {
     /// Takes in what is new; keys whose status may differ are touched.
     fn look(&mut self, now: Instant) {
         let report = self.inputs.report.borrow_and_update().clone();
-        let tenure = self.inputs.tenure.borrow_and_update().clone();
-        let addresses = self.inputs.addresses.borrow_and_update().clone();
+        let tenure = self.tenure.borrow_and_update().clone();
+        let addresses = self.addresses.borrow_and_update().clone();
         let acknowledged = self.acknowledged(&report, &tenure, now);
         let overdue = self.desired.overdue(&report, &acknowledged, now, self.timings.lonely);
         let observed = self.observed.iter().flat_map(|own| &own.gateways);
@@ -116,10 +90,18 @@ impl Loop {
             listening: &listening,
             addresses: &addresses,
         });
-        let Changes { keys, gone } = self.desired.replace(&report, gateways);
+        let registrations = self.inputs.registrations.borrow_and_update().clone();
+        let traffic = self.inputs.traffic.read();
+        let members = members::rows(&registrations, &report, &traffic, &self.timings);
+        let Changes { keys, gone } =
+            self.desired.replace(&report, gateways, members, &self.timings);
         keys.into_iter().for_each(|key| self.queue.touch(key, now));
         if let Some(observed) = &mut self.observed {
             gone.iter().for_each(|name| _ = observed.ingresses.remove(name));
+            // The time of the last contact grows without being a change.
+            for name in self.desired.members_due(&observed.members, &self.timings) {
+                self.queue.touch(Key::Member(name.clone()), now);
+            }
         }
     }
 
@@ -182,7 +164,7 @@ impl Loop {
 
     /// At the beginning of a tenure: what is there, and everything to be looked at.
     async fn take_office(&mut self) -> Result<(), Failure> {
-        let tenure = self.inputs.tenure.borrow().clone();
+        let tenure = self.tenure.borrow().clone();
         if !tenure.is_held(Instant::now()) {
             self.observed = None;
             self.queue.clear();
@@ -213,6 +195,7 @@ impl Loop {
         let outcome = match &key {
             Key::Gateway(name) => self.write_gateway(name).await,
             Key::Ingress(name) => self.write_ingress(name).await,
+            Key::Member(name) => self.write_member(name).await,
             Key::Event(object, reason) => self.write_event(object, *reason).await,
         };
         let now = Instant::now();
@@ -289,6 +272,24 @@ impl Loop {
     }
 
     /// Whether a request was made.
+    async fn write_member(&mut self, name: &ObjectName) -> Result<bool, Failure> {
+        let Some(observed) = &mut self.observed else { return Ok(false) };
+        let Some(row) = self.desired.members.get(name) else {
+            observed.members.remove(name);
+            return Ok(false);
+        };
+        let MemberRow { uid, status, .. } = row;
+        let before = observed.members.get(name).filter(|own| own.uid == *uid);
+        if before.is_some_and(|own| !members::is_due(status, &own.status, &self.timings)) {
+            return Ok(false);
+        }
+        self.queue.spend(Instant::now());
+        let written = self.writer.member(name, uid, status, before).await?;
+        observed.members.insert(name.clone(), written);
+        Ok(true)
+    }
+
+    /// Whether a request was made.
     async fn write_event(&mut self, object: &ObjectRef, reason: Reason) -> Result<bool, Failure> {
         let findings = self.desired.diags.about(object).filter(|diag| diag.reason == reason);
         let event = events::event(object, reason, findings, &self.writer.identity);
@@ -303,6 +304,7 @@ impl Loop {
         match key {
             Key::Gateway(name) => _ = observed.gateways.remove(&GatewayId::mse(&name.name)),
             Key::Ingress(name) => _ = observed.ingresses.remove(name),
+            Key::Member(name) => _ = observed.members.remove(name),
             Key::Event(..) => {}
         }
     }
@@ -313,85 +315,6 @@ impl Loop {
         meter.dropped_events.store(self.queue.dropped(), Relaxed);
         meter.is_holder.store(self.observed.is_some().into(), Relaxed);
     }
-}
-
-impl Desired {
-    /// Takes the next state; what differs in it.
-    fn replace(
-        &mut self,
-        report: &Report,
-        gateways: BTreeMap<GatewayId, Arc<GatewayStatus>>,
-    ) -> Changes {
-        let uids: BTreeMap<_, _> =
-            report.declared.iter().map(|(id, own)| (id.clone(), own.uid.clone())).collect();
-        let row = |own: &BTreeMap<GatewayId, Arc<GatewayStatus>>,
-                   uids: &BTreeMap<_, Arc<str>>,
-                   id| { own.get(id).cloned().zip(uids.get(id).cloned()) };
-        let ids: BTreeSet<_> = self.gateways.keys().chain(gateways.keys()).collect();
-        let changed = ids
-            .into_iter()
-            .filter(|id| row(&self.gateways, &self.uids, id) != row(&gateways, &uids, id));
-        let mut keys: Vec<_> = changed.map(|id| Key::Gateway(id.name.clone())).collect();
-        let points = |own: &BTreeMap<GatewayId, Arc<GatewayStatus>>, id| {
-            own.get(id).map(|status| status.load_balancer.clone()).unwrap_or_default()
-        };
-        let moved: BTreeSet<_> = gateways
-            .keys()
-            .filter(|id| points(&self.gateways, id) != points(&gateways, id))
-            .collect();
-        if !moved.is_empty() {
-            let accepted = report.attachments.accepted();
-            let on_moved =
-                accepted.filter(|(_, row)| row.gateways.iter().any(|id| moved.contains(id)));
-            keys.extend(on_moved.map(|(name, _)| Key::Ingress(name.clone())));
-        }
-        let attached = report.attachments.changes(&self.attachments).cloned();
-        let (here, gone): (Vec<_>, _) =
-            attached.partition(|name| report.attachments.get(name).is_some());
-        keys.extend(here.into_iter().map(Key::Ingress));
-        keys.extend(report.diags.news(&self.diags).filter_map(event_key));
-        self.attachments = report.attachments.clone();
-        self.diags = report.diags.clone();
-        self.is_complete = is_complete(report);
-        (self.gateways, self.uids) = (gateways, uids);
-        Changes { keys, gone }
-    }
-
-    /// Everything that has a status, and every finding.
-    fn keys(&self) -> Vec<Key> {
-        let gateways = self.gateways.keys().map(|id| Key::Gateway(id.name.clone()));
-        let ingresses = self.attachments.accepted().map(|(name, _)| Key::Ingress(name.clone()));
-        let events = self.diags.iter().filter_map(event_key);
-        gateways.chain(ingresses).chain(events).collect()
-    }
-
-    /// Gateways that have had no Envoy for too long.
-    fn overdue(
-        &mut self,
-        report: &Report,
-        acknowledged: &BTreeSet<GatewayId>,
-        now: Instant,
-        patience: Duration,
-    ) -> BTreeSet<GatewayId> {
-        let lonely =
-            |id: &GatewayId| report.declared.contains_key(id) && !acknowledged.contains(id);
-        self.lonely_since.retain(|id, _| lonely(id));
-        for id in report.declared.keys().filter(|id| lonely(id)) {
-            self.lonely_since.entry(id.clone()).or_insert(now);
-        }
-        let overdue = self.lonely_since.iter().filter(|(_, since)| now >= **since + patience);
-        overdue.map(|(id, _)| id.clone()).collect()
-    }
-}
-
-/// Whether the fleet has been read, so that what is missing in it does not exist.
-fn is_complete(report: &Report) -> bool {
-    report.published && !report.unsynced.contains(&Scope::Fleet)
-}
-
-fn event_key(diag: &Diag) -> Option<Key> {
-    events::resource(&diag.object)?;
-    Some(Key::Event(diag.object.clone(), diag.reason))
 }
 
 /// Whether the Envoy has taken its first listeners and clusters.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Mutex, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
@@ -15,14 +15,20 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    admin::{MemberReport, StreamTotals, proto},
+    admin::{MemberReport, MemberState, StreamTotals, Trouble, proto},
     diag::{Diag, DiagSet, Field, Reason},
     gateway::{Attachments, Declared},
-    key::{GatewayId, MemberId, ObjectKind, ObjectRef},
+    key::{GatewayId, MemberId, ObjectKind, ObjectRef, Scope},
     snapshot::Kind,
+    source::{
+        kube::Traffic,
+        registry::{Access, AccessError, Network, Registration, Revision},
+    },
+    store::Locality,
 };
 
 const GATEWAYS: &str = "/apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs";
+const MEMBERS: &str = "/apis/convoy.dev/v1alpha1/memberclusters";
 const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
 
 const TIMINGS: StatusTimings = StatusTimings {
@@ -36,6 +42,9 @@ const TIMINGS: StatusTimings = StatusTimings {
     event_window: Duration::from_secs(300),
     envoy_poll: Duration::from_millis(10),
     lonely: Duration::from_secs(600),
+    contact_step: Duration::from_secs(30),
+    count_step: Duration::from_secs(5),
+    contact_lost: Duration::from_secs(75),
 };
 
 /// Objects by path, and every request that was made.
@@ -77,7 +86,7 @@ impl World {
             }
         }
         match (method.as_str(), body) {
-            ("GET", None) if [GATEWAYS, INGRESSES].contains(&path) => self.list(path),
+            ("GET", None) if [GATEWAYS, INGRESSES, MEMBERS].contains(&path) => self.list(path),
             ("GET", None) => match self.objects.get(path) {
                 Some(object) => Json(object).into_response(),
                 None => failure(404),
@@ -233,9 +242,13 @@ impl Envoys for Crowd {
     }
 }
 
+fn c1() -> MemberId {
+    MemberId::new("c1").unwrap()
+}
+
 /// One gateway with one live member, and these Ingresses.
 fn report(ingresses: &[&str]) -> Report {
-    let member = MemberId::new("c1").unwrap();
+    let member = c1();
     let gateway = Declared {
         uid: "gw".into(),
         generation: 1,
@@ -244,7 +257,7 @@ fn report(ingresses: &[&str]) -> Report {
         listens: true,
         addresses: Vec::new(),
     };
-    let row = MemberReport { synced: true, services: 1, endpoints: 1, trouble: None };
+    let row = MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() };
     let mut attachments = Attachments::default();
     for name in ingresses {
         attachments.attach(&ObjectName::new("demo", name), &(*name).into(), &GatewayId::mse("gw"));
@@ -260,12 +273,14 @@ fn report(ingresses: &[&str]) -> Report {
 
 struct Replica {
     reports: watch::Sender<Report>,
+    registrations: watch::Sender<Registrations>,
     meter: Arc<StatusMeter>,
     handle: Handle,
 }
 
 fn replica(api: &Api, identity: &str, has_envoys: bool, first: Report) -> Replica {
     let (reports, report) = watch::channel(first);
+    let (registrations, registered) = watch::channel(Registrations::default());
     let meter = Arc::<StatusMeter>::default();
     let options = Options {
         identity: identity.into(),
@@ -274,8 +289,11 @@ fn replica(api: &Api, identity: &str, has_envoys: bool, first: Report) -> Replic
         publish_service: None,
     };
     let envoys = Arc::new(Crowd(has_envoys));
-    let handle = spawn(api.client.clone(), report, envoys, meter.clone(), options, TIMINGS);
-    Replica { reports, meter, handle }
+    let contact = Traffic { last_contact: Some(SystemTime::now()), ..Traffic::default() };
+    let traffic = SourceMeter::counted([(Scope::Member(c1()), contact)]);
+    let inputs = Inputs { report, envoys, registrations: registered, traffic };
+    let handle = spawn(api.client.clone(), inputs, meter.clone(), options, TIMINGS);
+    Replica { reports, registrations, meter, handle }
 }
 
 fn address() -> Value {
@@ -392,7 +410,7 @@ async fn nothing_is_taken_back_before_the_fleet_is_read() {
     within("address", || api.status(&ingress_path("web")) == address()).await;
     first.handle.shutdown().await;
     let before = api.writes("");
-    let unread = Report { unsynced: vec![crate::key::Scope::Fleet], ..report(&[]) };
+    let unread = Report { unsynced: vec![Scope::Fleet], ..report(&[]) };
     let second = replica(&api, "r1", true, unread);
     within("in office", || second.meter.is_holder.load(Relaxed) == 1).await;
     second.reports.send_replace(report(&["web"]));
@@ -462,4 +480,82 @@ async fn findings_become_one_event_an_object_and_reason() {
     within("counted", || series() == Some(json!(2))).await;
     assert_eq!(events().len(), 3);
     second.handle.shutdown().await;
+}
+
+/// `MemberCluster` `hk` declares `c1`.
+fn declared_by(object: &ObjectRef) -> Registrations {
+    let registration = Registration {
+        id: c1(),
+        revision: Revision { uid: object.name.name.clone(), generation: 4 },
+        locality: Locality::default(),
+        network: Network::Underlay,
+        allowed_endpoints: None,
+        access: Ok(Access::Fleet),
+        paused: false,
+        cluster_uid: None,
+        declared_by: object.clone(),
+        created: 0,
+    };
+    Arc::new(BTreeMap::from([(c1(), registration)]))
+}
+
+#[tokio::test]
+async fn fault_a01_a_member_says_why_it_is_stale_and_since_when() {
+    let api = Api::start().await;
+    let path = format!("{MEMBERS}/hk");
+    api.create(&path, "MemberCluster", "convoy.dev/v1alpha1");
+    let own = replica(&api, "r0", true, report(&[]));
+    let object = ObjectRef::fleet(ObjectKind::MemberCluster, ObjectName::cluster_scoped("hk"));
+    own.registrations.send_replace(declared_by(&object));
+    let synced = |key: &str| api.status(&path)["conditions"][1][key].clone();
+    within("live", || synced("status") == "True").await;
+    assert_eq!(api.status(&path)["observedGeneration"], 4);
+    assert_eq!(api.status(&path)["conditions"][0]["status"], "True");
+    let written = api.writes("memberclusters");
+    own.reports.send_modify(|report| {
+        let trouble = Trouble { reason: "Unreachable", message: "no answer".into() };
+        let members = Arc::make_mut(&mut report.members);
+        members.values_mut().for_each(|own| own.state = MemberState::Stale(trouble.clone()));
+    });
+    within("stale", || synced("reason") == "Unreachable").await;
+    assert_eq!(synced("message"), "no answer");
+    within("an Event", || api.writes("POST /apis/events.k8s.io") == 1).await;
+    // It answered a moment ago; the short silence since then is none.
+    assert_eq!(api.status(&path)["conditions"][0]["status"], "True");
+    assert_eq!(api.writes("memberclusters"), written + 1);
+    // It is gone, and nothing is said to it any more.
+    api.create_ingress("web");
+    let mut gone = Registrations::unwrap_or_clone(declared_by(&object));
+    gone.values_mut().for_each(|own| own.access = Err(AccessError::Undeclared("gone".into())));
+    own.registrations.send_replace(Arc::new(gone));
+    own.reports.send_modify(|report| {
+        let members = Arc::make_mut(&mut report.members);
+        members.values_mut().for_each(|own| own.state = MemberState::Live);
+        report.attachments.attach(
+            &ObjectName::new("demo", "web"),
+            &"web".into(),
+            &GatewayId::mse("gw"),
+        );
+    });
+    within("address", || api.status(&ingress_path("web")) == address()).await;
+    assert_eq!(synced("status"), "False");
+    own.handle.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_declares_a_member_gets_events() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/demo/secrets/c1";
+    api.create(path, "Secret", "v1");
+    let own = replica(&api, "r0", true, report(&[]));
+    let object = ObjectRef::fleet(ObjectKind::Secret, ObjectName::new("demo", "c1"));
+    own.registrations.send_replace(declared_by(&object));
+    own.reports.send_modify(|report| {
+        let trouble = Trouble { reason: "Forbidden", message: "no slices".into() };
+        let members = Arc::make_mut(&mut report.members);
+        members.values_mut().for_each(|own| own.state = MemberState::Stale(trouble.clone()));
+    });
+    within("an Event", || api.writes("POST /apis/events.k8s.io/v1/namespaces/demo") == 1).await;
+    assert_eq!(api.writes("memberclusters"), 0);
+    own.handle.shutdown().await;
 }

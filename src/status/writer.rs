@@ -17,7 +17,7 @@ use kube::{
     Client, ResourceExt,
     api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::timeout};
 
@@ -28,6 +28,7 @@ use crate::{
         desired::{Condition, GatewayStatus, LoadBalancer},
         elect::Tenure,
         events,
+        members::MemberStatus,
     },
 };
 
@@ -61,8 +62,16 @@ pub(super) struct Written<T> {
     /// Of the object that has it.
     pub(super) uid: Arc<str>,
     pub(super) status: T,
-    /// Times of the last transitions of conditions, by type.
-    times: BTreeMap<String, String>,
+    /// Of conditions, by type.
+    transitions: BTreeMap<String, Transition>,
+}
+
+/// What a condition became, and when.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Transition {
+    status: String,
+    last_transition_time: String,
 }
 
 /// All statuses that are there.
@@ -71,6 +80,8 @@ pub(super) struct Observed {
     pub(super) gateways: BTreeMap<GatewayId, Written<GatewayStatus>>,
     /// Only those that we wrote.
     pub(super) ingresses: BTreeMap<ObjectName, Written<LoadBalancer>>,
+    /// By the `MemberCluster`.
+    pub(super) members: BTreeMap<ObjectName, Written<MemberStatus>>,
 }
 
 /// Asks the fleet's API.
@@ -87,9 +98,12 @@ impl Writer {
     /// Reads what is there.
     pub(super) async fn observe(&self) -> Result<Observed, Failure> {
         let mut observed = Observed::default();
-        for object in self.list(self.gateways()).await? {
-            let id = GatewayId::mse(&object.name_any());
-            observed.gateways.insert(id, written_gateway(&object));
+        for object in self.list(self.objects(ObjectKind::MseIngressConfig)).await? {
+            observed.gateways.insert(GatewayId::mse(&object.name_any()), written(&object));
+        }
+        for object in self.list(self.objects(ObjectKind::MemberCluster)).await? {
+            let name = ObjectName::cluster_scoped(&object.name_any());
+            observed.members.insert(name, written(&object));
         }
         for ingress in self.list(Api::<Ingress>::all(self.client.clone())).await? {
             if is_ours(&ingress) {
@@ -109,21 +123,51 @@ impl Writer {
         status: &GatewayStatus,
         before: Option<&Written<GatewayStatus>>,
     ) -> Result<Written<GatewayStatus>, Failure> {
-        let times = times(&status.conditions, before, Timestamp::now());
+        let object = ObjectRef::fleet(id.kind, id.name.clone());
+        self.conditions(&object, uid, status, &status.conditions, before).await
+    }
+
+    /// Writes the status of a `MemberCluster`.
+    pub(super) async fn member(
+        &self,
+        name: &ObjectName,
+        uid: &Arc<str>,
+        status: &MemberStatus,
+        before: Option<&Written<MemberStatus>>,
+    ) -> Result<Written<MemberStatus>, Failure> {
+        let object = ObjectRef::fleet(ObjectKind::MemberCluster, name.clone());
+        self.conditions(&object, uid, status, &status.conditions, before).await
+    }
+
+    /// Writes a status with conditions, which are as old as what they say.
+    async fn conditions<T: Clone + Serialize>(
+        &self,
+        object: &ObjectRef,
+        uid: &Arc<str>,
+        status: &T,
+        conditions: &[Condition],
+        before: Option<&Written<T>>,
+    ) -> Result<Written<T>, Failure> {
+        let resource = events::resource(object).expect("invariant: a kind of the fleet");
+        let none = BTreeMap::new();
+        let before = before.map_or(&none, |own| &own.transitions);
+        let transitions = transitions(conditions, before, Timestamp::now());
         let mut document = json!({
-            "apiVersion": "mse.alibabacloud.com/v1alpha1",
-            "kind": "MseIngressConfig",
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
             // With its uid, so that an object that was made again is not taken for this one.
-            "metadata": {"name": id.name.name, "uid": uid},
+            "metadata": {"name": object.name.name, "uid": uid},
             "status": status,
         });
-        let conditions = document.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
-        for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
-            let time = condition.get("type").and_then(Value::as_str).and_then(|own| times.get(own));
+        let list = document.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+        for condition in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+            let kind = condition.get("type").and_then(Value::as_str);
+            let own = kind.and_then(|kind| transitions.get(kind));
+            let time = own.map(|own| own.last_transition_time.as_str());
             condition.insert("lastTransitionTime".to_owned(), json!(time));
         }
-        self.apply(self.gateways(), &id.name.name, &document).await?;
-        Ok(Written { uid: uid.clone(), status: status.clone(), times })
+        self.apply(self.objects(object.kind), &object.name.name, &document).await?;
+        Ok(Written { uid: uid.clone(), status: status.clone(), transitions })
     }
 
     /// Writes the addresses of an Ingress; empty ones take back what we wrote.
@@ -151,7 +195,7 @@ impl Writer {
         });
         let api = Api::<Ingress>::namespaced(self.client.clone(), &name.namespace);
         self.apply(api, &name.name, &document).await?;
-        Ok(Written { uid: uid.clone(), status: status.clone(), times: BTreeMap::new() })
+        Ok(Written { uid: uid.clone(), status: status.clone(), transitions: BTreeMap::new() })
     }
 
     /// Says an Event about an object, or counts on one that says the same.
@@ -185,15 +229,16 @@ impl Writer {
         Ok(())
     }
 
-    fn gateways(&self) -> Api<DynamicObject> {
-        let any = ObjectRef::fleet(ObjectKind::MseIngressConfig, ObjectName::cluster_scoped(""));
+    /// All objects of a kind without namespaces.
+    fn objects(&self, kind: ObjectKind) -> Api<DynamicObject> {
+        let any = ObjectRef::fleet(kind, ObjectName::cluster_scoped(""));
         let resource = events::resource(&any).expect("invariant: a kind of the fleet");
         Api::all_with(self.client.clone(), &resource)
     }
 
     async fn apply<K>(&self, api: Api<K>, name: &str, document: &Value) -> Result<(), Failure>
     where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+        K: Clone + std::fmt::Debug + DeserializeOwned,
     {
         // We are the only writer of these fields; whoever else wrote them is mistaken.
         let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -203,7 +248,7 @@ impl Writer {
     /// All objects, a page at a time; none where the API does not know the kind yet.
     async fn list<K>(&self, api: Api<K>) -> Result<Vec<K>, Failure>
     where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+        K: Clone + std::fmt::Debug + DeserializeOwned,
     {
         let mut params = ListParams::default().limit(PAGE);
         let mut all = Vec::new();
@@ -273,41 +318,38 @@ fn written_ingress(ingress: &Ingress) -> Written<LoadBalancer> {
     Written {
         uid: ingress.uid().unwrap_or_default().into(),
         status: status.and_then(reread).unwrap_or_default(),
-        times: BTreeMap::new(),
+        transitions: BTreeMap::new(),
     }
 }
 
-fn written_gateway(object: &DynamicObject) -> Written<GatewayStatus> {
+fn written<T: Default + DeserializeOwned>(object: &DynamicObject) -> Written<T> {
     let status = object.data.get("status");
     let conditions = status.and_then(|own| own.get("conditions")).and_then(Value::as_array);
-    let text = |own: &Value, key| Some(own.get(key)?.as_str()?.to_owned());
-    let time = |own: &Value| Some((text(own, "type")?, text(own, "lastTransitionTime")?));
+    let transition = |own: &Value| Some((own.get("type")?.as_str()?.to_owned(), reread(own)?));
     Written {
         uid: object.uid().unwrap_or_default().into(),
         status: status.and_then(reread).unwrap_or_default(),
-        times: conditions.into_iter().flatten().filter_map(time).collect(),
+        transitions: conditions.into_iter().flatten().filter_map(transition).collect(),
     }
 }
 
 /// A status as the types of ours; `None` if it was written by somebody with other ones.
-fn reread<T: serde::de::DeserializeOwned>(status: &impl Serialize) -> Option<T> {
+fn reread<T: DeserializeOwned>(status: &impl Serialize) -> Option<T> {
     serde_json::from_value(serde_json::to_value(status).ok()?).ok()
 }
 
-/// When each condition came to be as it is.
-fn times(
+/// When each condition came to be as it is: a status that stays keeps its time.
+fn transitions(
     conditions: &[Condition],
-    before: Option<&Written<GatewayStatus>>,
+    before: &BTreeMap<String, Transition>,
     now: Timestamp,
-) -> BTreeMap<String, String> {
-    let kept = |condition: &Condition| {
-        let old = before?;
-        let mut known = old.status.conditions.iter().filter(|own| own.r#type == condition.r#type);
-        known.any(|own| own.status == condition.status).then_some(())?;
-        old.times.get(&condition.r#type).cloned()
-    };
+) -> BTreeMap<String, Transition> {
     // Whole seconds, as everywhere in Kubernetes.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
-    let time = |own: &Condition| (own.r#type.clone(), kept(own).unwrap_or_else(|| now.clone()));
-    conditions.iter().map(time).collect()
+    let transition = |own: &Condition| {
+        let kept = before.get(&own.r#type).filter(|old| old.status == own.status);
+        let fresh = || Transition { status: own.status.clone(), last_transition_time: now.clone() };
+        (own.r#type.clone(), kept.cloned().unwrap_or_else(fresh))
+    };
+    conditions.iter().map(transition).collect()
 }

@@ -18,7 +18,9 @@ pub enum Change {
     /// The kinds that are always read there have all been listed once; what is read only because
     /// something names it may be missing. `Synced` follows.
     Listed(Scope),
-    /// Everything that is read there has been listed once.
+    /// Everything that is read there has been listed once. The fleet's comes after every
+    /// `Register` that was known by then: a member that is not registered is not waited for
+    /// (xds.md 3.15).
     Synced(Scope),
     /// The member is registered; until then its id is unknown (`ClusterNotFound`).
     Register(MemberId, Locality),
@@ -55,7 +57,8 @@ pub enum Health {
     Syncing,
     /// Listed, and watched.
     Live,
-    /// It was live and cannot be read, or never answered.
+    /// It was live and cannot be read, or never answered. Said of a member that was never
+    /// `Synced`, it means that nobody waits for it any more (xds.md 3.15).
     Stale {
         /// Stable, UpperCamelCase: `Unreachable`, `Unauthorized`, `Forbidden`, `TlsVerify`,
         /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`,

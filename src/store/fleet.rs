@@ -85,6 +85,7 @@ impl Fleet {
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => None,
         }
     }
@@ -119,6 +120,7 @@ impl Fleet {
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),
         }
     }

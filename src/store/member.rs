@@ -47,6 +47,21 @@ impl Member {
         self.is_synced
     }
 
+    /// Whether it is registered and was never read to the end: what it has is unknown
+    /// (xds.md 3.15). What was read once stays known, however it is reached now.
+    pub fn is_unread(&self) -> bool {
+        self.is_registered() && !self.is_synced
+    }
+
+    /// Whether it is unread and waited for: its source has not said yet that it cannot be read.
+    pub fn is_awaited(&self) -> bool {
+        self.is_unread()
+            && match self.health {
+                Health::Connecting | Health::Syncing | Health::Live => true,
+                Health::Stale { .. } => false,
+            }
+    }
+
     /// Where it is; unknown if it is not registered.
     pub fn locality(&self) -> Locality {
         self.registration.clone().unwrap_or_default()
@@ -155,6 +170,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => BTreeSet::new(),
         }
     }
@@ -169,6 +185,7 @@ impl Member {
             | ObjectKind::Ingress
             | ObjectKind::Secret
             | ObjectKind::MemberCluster
+            | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),
         }
     }

@@ -93,6 +93,10 @@ pub(crate) struct Channel {
     forced: BTreeSet<Arc<str>>,
     /// Names to force as soon as they are subscribed.
     owed: BTreeSet<Arc<str>>,
+    /// Names of which the client keeps what it came with; they are in none of the sets above.
+    withheld: BTreeSet<Arc<str>>,
+    /// What the client came with, and nobody knows what that is (SotW): it keeps all of it.
+    pub frozen: bool,
     /// Everything visible must be compared with the view.
     unread: bool,
     /// The views whose routes are in use or next, and the one that the client's newest clusters
@@ -103,6 +107,8 @@ pub(crate) struct Channel {
     pub must_answer: bool,
     /// The version of a state-of-the-world client that reconnects.
     pub resume: Option<String>,
+    /// The client came with versions that were not looked at yet (delta).
+    pub has_claims: bool,
     flight: Option<Flight>,
     /// The last response was refused.
     suspect: bool,
@@ -124,10 +130,13 @@ impl Channel {
             dirty: BTreeSet::new(),
             forced: BTreeSet::new(),
             owed: BTreeSet::new(),
+            withheld: BTreeSet::new(),
+            frozen: false,
             unread: false,
             needed: Vec::new(),
             must_answer: false,
             resume: None,
+            has_claims: false,
             flight: None,
             suspect: false,
             completed: None,
@@ -172,6 +181,8 @@ impl Channel {
             if self.owed.remove(&name) || !effect.first {
                 self.ledger.disbelieve(&name);
             }
+            // A client that asks again may hold nothing any more.
+            self.withheld.remove(&name);
             self.forced.insert(name);
         }
         match effect.wildcard {
@@ -182,8 +193,9 @@ impl Channel {
             Some(WildcardChange::Lost) => {
                 let subscription = &self.subscription;
                 self.ledger.retain(|name| subscription.sees(name));
-                self.dirty.retain(|name| subscription.sees(name));
-                self.forced.retain(|name| subscription.sees(name));
+                for names in [&mut self.dirty, &mut self.forced, &mut self.withheld] {
+                    names.retain(|name| subscription.sees(name));
+                }
             }
             None => {}
         }
@@ -193,13 +205,46 @@ impl Channel {
         self.ledger.forget(name);
         self.dirty.remove(name);
         self.forced.remove(name);
+        self.withheld.remove(name);
     }
 
     /// The view changed this name.
     pub(crate) fn touch(&mut self, name: &Arc<str>) {
-        if self.is_open() && self.subscription.sees(name) {
+        if self.is_open() && self.subscription.sees(name) && !self.withheld.contains(name) {
             self.dirty.insert(name.clone());
         }
+    }
+
+    /// The client keeps what it has of these names until `serve_all`.
+    pub(crate) fn withhold(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        for name in names {
+            self.dirty.remove(&name);
+            self.forced.remove(&name);
+            self.withheld.insert(name);
+        }
+    }
+
+    /// Nothing is withheld any more. Returns whether something was.
+    pub(crate) fn serve_all(&mut self) -> bool {
+        let had = !self.withheld.is_empty() || self.frozen;
+        self.frozen = false;
+        self.dirty.append(&mut self.withheld);
+        had
+    }
+
+    /// Whether the client keeps what it has of this name.
+    pub(crate) fn withholds(&self, name: &str) -> bool {
+        self.frozen || self.withheld.contains(name)
+    }
+
+    /// How many names are withheld.
+    pub(crate) fn withheld(&self) -> usize {
+        self.withheld.len()
+    }
+
+    /// Names that the client holds and that may differ.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.dirty.union(&self.forced).filter(|name| self.ledger.holds(name))
     }
 
     /// Everything must be compared with the view.
@@ -220,6 +265,7 @@ impl Channel {
     pub(crate) fn force(&mut self, name: &Arc<str>) {
         if self.is_open() && self.subscription.sees(name) {
             self.ledger.disbelieve(name);
+            self.withheld.remove(name);
             self.forced.insert(name.clone());
         } else {
             self.owed.insert(name.clone());
@@ -244,9 +290,10 @@ impl Channel {
         let visible = self.subscription.visible(view.table(self.kind));
         let differs =
             |resource: &&Arc<Resource>| !self.ledger.is_at(&resource.name, resource.version);
-        self.dirty.extend(visible.filter(differs).map(|resource| resource.name.clone()));
         let gone = |name: &&Arc<str>| view.get(self.kind, name).is_none();
-        self.dirty.extend(self.ledger.names().filter(gone).cloned());
+        let gone = self.ledger.names().filter(gone);
+        let names = visible.filter(differs).map(|resource| &resource.name).chain(gone);
+        self.dirty.extend(names.filter(|name| !self.withheld.contains(*name)).cloned());
         true
     }
 

@@ -1,9 +1,9 @@
 //! The incremental variant: how a request is read and a response is filled (xds.md 3.17).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use crate::{
-    snapshot::{GatewayView, Version},
+    snapshot::{Coverage, GatewayView, Kind, Version},
     xds::{
         channel::{Batch, Channel},
         ledger::Standing,
@@ -29,11 +29,32 @@ pub(crate) fn subscribe(
     for (name, version) in claims.collect::<Vec<_>>() {
         channel.ledger.record(name, Version::parse(&version), Standing::Claimed);
     }
+    channel.has_claims = true;
     channel.apply(effect);
     channel.touch_all();
     // A client that holds something has had its first answer on another stream.
     channel.must_answer &= channel.ledger.len() == 0;
     widens
+}
+
+/// Looks at what the client came with. While the view lacks a member, a version that was never
+/// published here may hold that member: the client keeps it.
+pub(crate) fn resume(channel: &mut Channel, view: &GatewayView) {
+    if !mem::take(&mut channel.has_claims) || view.coverage == Coverage::Whole {
+        return;
+    }
+    let kind = channel.kind;
+    match kind {
+        Kind::Cluster | Kind::Endpoint => {}
+        Kind::Secret | Kind::Listener | Kind::Route => return,
+    }
+    let published = |name: &str, version| view.has_published(kind, name, version);
+    let foreign = channel
+        .ledger
+        .claims()
+        .filter(|(name, version)| version.is_none_or(|version| !published(name, version)));
+    let foreign: Vec<_> = foreign.map(|(name, _)| name.clone()).collect();
+    channel.withhold(foreign);
 }
 
 /// What is to be said now, if anything.

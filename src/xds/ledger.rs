@@ -52,6 +52,13 @@ impl Ledger {
         self.entries.get(name).map(|entry| entry.standing)
     }
 
+    /// What the client said that it holds and was not sent again, with what it said.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (&Arc<str>, Option<Version>)> {
+        let claimed = |entry: &Entry| entry.standing == Standing::Claimed;
+        let claims = self.entries.iter().filter(move |(_, entry)| claimed(entry));
+        claims.map(|(name, entry)| (name, entry.version))
+    }
+
     /// The names, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.entries.keys()

@@ -23,6 +23,8 @@ pub struct EnvoyStatus {
     pub gateway: String,
     /// Whether that gateway exists.
     pub gateway_found: bool,
+    /// Whether it is served nothing yet, because a member of the gateway is waited for.
+    pub is_waiting: bool,
     /// Delta or state of the world.
     pub delta: bool,
     /// Version of the Envoy; empty if it does not say.
@@ -46,6 +48,9 @@ pub struct TypeStatus {
     pub last_error: String,
     /// Resources whose newest version was refused, alone or in a response with others.
     pub rejected: Vec<Arc<str>>,
+    /// Resources that the Envoy came with and keeps, because a member was never read and they may
+    /// hold something of it (xds.md 3.15).
+    pub withheld: usize,
 }
 
 /// What was counted since the start, over all streams.

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     settings::{Mechanisms, Timings},
-    snapshot::{GatewayView, Kind, Resource},
+    snapshot::{Coverage, GatewayView, Kind, Resource},
     xds::{
         channel::{Answer, Batch, Channel},
         delta,
@@ -75,6 +75,8 @@ pub(crate) struct Session {
     clusters_from: Option<Arc<GatewayView>>,
     /// The client came with clusters, so it has routes as well, whatever it has asked for yet.
     resumed: bool,
+    /// There is a view, and it is not served yet: one of its members is waited for.
+    is_waiting: bool,
     endpoints_due: Option<Instant>,
     nonce: u64,
     /// Leases of responses that ended without an answer.
@@ -93,6 +95,7 @@ impl Session {
             brake: BreakGate::default(),
             clusters_from: None,
             resumed: false,
+            is_waiting: false,
             endpoints_due: None,
             nonce: 0,
             expired: 0,
@@ -108,6 +111,20 @@ impl Session {
     fn channel_mut(&mut self, kind: Kind) -> &mut Channel {
         let idx = Kind::ALL.iter().position(|k| *k == kind);
         idx.and_then(|idx| self.channels.get_mut(idx)).expect("invariant: a channel for every kind")
+    }
+
+    /// Whether there is a view that is not served yet, because a member is waited for.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_waiting
+    }
+
+    /// How many resources of a type are withheld, because a member was never read.
+    pub(crate) fn withheld(&self, kind: Kind) -> usize {
+        let channel = self.channel(kind);
+        match (&self.view, channel.frozen) {
+            (Some(view), true) => view.table(kind).len(),
+            (None, _) | (_, false) => channel.withheld(),
+        }
     }
 
     /// Leases that ended since this was last asked.
@@ -156,7 +173,8 @@ impl Session {
         // What the client unsubscribed needs no removal.
         brake.retain(|name| clusters.ledger.holds(name));
         if first {
-            self.resumed = clusters.resume.is_some() || clusters.ledger.len() > 0;
+            let version = clusters.resume.as_deref().unwrap_or_default();
+            self.resumed = sotw::holds_something(version) || clusters.ledger.len() > 0;
         }
         if widens {
             self.make.close();
@@ -182,9 +200,16 @@ impl Session {
 
     /// A new view was published. Only the newest matters.
     pub(crate) fn on_view(&mut self, view: Arc<GatewayView>, now: Instant) {
+        self.is_waiting = self.view.is_none() && view.coverage == Coverage::Awaited;
+        if self.is_waiting {
+            return;
+        }
         let old = self.view.replace(view.clone());
         let changes = old.as_ref().and_then(|old| view.changes_since(old));
         let mut gone = Vec::new();
+        if view.coverage == Coverage::Whole && self.serve_all() {
+            gone.extend(self.channel(Kind::Cluster).ledger.names().cloned());
+        }
         match changes {
             Some(changes) => {
                 for (kind, name) in changes {
@@ -203,7 +228,14 @@ impl Session {
         self.hold_removals(&gone, &view, old.as_deref(), now);
     }
 
-    /// Clusters that the client holds and the view lacks are held, the others are not.
+    /// Every member is known: nothing is withheld any more. Returns whether clusters were.
+    fn serve_all(&mut self) -> bool {
+        self.channel_mut(Kind::Endpoint).serve_all();
+        self.channel_mut(Kind::Cluster).serve_all()
+    }
+
+    /// Clusters that the client holds and the view lacks are held, the others are not. What is
+    /// withheld is not removed at all.
     fn hold_removals(
         &mut self,
         names: &[Arc<str>],
@@ -214,7 +246,8 @@ impl Session {
         let back = self.brake.take_back(|name| view.get(Kind::Cluster, name).is_some());
         self.warm_again(&back, view, now);
         for name in names {
-            let held = self.channel(Kind::Cluster).ledger.holds(name);
+            let clusters = self.channel(Kind::Cluster);
+            let held = clusters.ledger.holds(name) && !clusters.withholds(name);
             if held && view.get(Kind::Cluster, name).is_none() {
                 let resource = old.and_then(|old| old.get(Kind::Cluster, name)).cloned();
                 self.brake.hold(name, view.revision, resource, now);
@@ -273,17 +306,57 @@ impl Session {
         for kind in Kind::ALL {
             let variant = self.variant;
             let channel = self.channel_mut(kind);
-            if variant == Variant::Sotw {
-                sotw::resume(channel, view);
+            match variant {
+                Variant::Sotw => sotw::resume(channel, view),
+                Variant::Delta => delta::resume(channel, view),
             }
             if channel.read(view) && kind == Kind::Cluster {
                 let names: Vec<_> = channel.ledger.names().cloned().collect();
                 self.hold_removals(&names, view, None, now);
             }
         }
+        self.withhold_clusters(view);
+    }
+
+    /// Whether the client came with something that the view may know less of than it does.
+    fn knows_more_than(&self, view: &GatewayView) -> bool {
+        self.resumed && view.coverage != Coverage::Whole
+    }
+
+    /// A cluster that changes warms until its endpoints come, so where those are withheld the
+    /// cluster is. A list is withheld as a whole.
+    fn withhold_clusters(&mut self, view: &GatewayView) {
+        if !self.knows_more_than(view) {
+            return;
+        }
+        let endpoints = self.channel(Kind::Endpoint);
+        let is_stuck = |name: &&Arc<str>| {
+            let cluster = view.get(Kind::Cluster, name);
+            let mut awaited = cluster.iter().flat_map(|cluster| &cluster.awaits);
+            awaited.any(|(kind, name)| *kind == Kind::Endpoint && endpoints.withholds(name))
+        };
+        let stuck = self.channel(Kind::Cluster).changed().filter(is_stuck);
+        let stuck: Vec<_> = stuck.cloned().collect();
+        let variant = self.variant;
+        let clusters = self.channel_mut(Kind::Cluster);
+        match variant {
+            Variant::Delta => clusters.withhold(stuck),
+            Variant::Sotw => clusters.frozen |= !stuck.is_empty(),
+        }
+    }
+
+    /// Whether nothing is said of clusters yet: what a client came with is complete only when it
+    /// has told of its endpoints.
+    fn is_silent(&self, kind: Kind, view: &GatewayView) -> bool {
+        let is_told = !self.knows_more_than(view) || self.channel(Kind::Endpoint).is_open();
+        kind == Kind::Cluster && (self.channel(kind).frozen || !is_told)
     }
 
     fn open_make(&mut self, view: &Arc<GatewayView>) {
+        // Nobody knows which clusters the client has: its routes stay what they are.
+        if self.channel(Kind::Cluster).frozen {
+            return;
+        }
         if !self.rules.gates {
             return self.make.force_open(view);
         }
@@ -315,7 +388,10 @@ impl Session {
         now: Instant,
     ) -> Option<(Kind, Frame)> {
         let channel = self.channel(kind);
-        if !channel.is_open() || channel.is_blocked() || self.is_delayed(kind, latest, now) {
+        if !channel.is_open() || channel.is_blocked() || self.is_silent(kind, latest) {
+            return None;
+        }
+        if self.is_delayed(kind, latest, now) {
             return None;
         }
         let view = match kind {
@@ -366,7 +442,7 @@ impl Session {
     fn removals(&mut self, view: &Arc<GatewayView>, now: Instant) -> Option<(Kind, Frame)> {
         let completed = self.routes_completed(now);
         let channel = self.channel(Kind::Cluster);
-        if !channel.is_open() || channel.is_blocked() {
+        if !channel.is_open() || channel.is_blocked() || self.is_silent(Kind::Cluster, view) {
             return None;
         }
         let Rules { drain_timeout, linger, .. } = self.rules;
@@ -463,7 +539,8 @@ impl Session {
         let blocked = |kind| self.channel(kind).is_blocked();
         let warm = self.make.deadline(self.rules.warm_timeout);
         let drain = self.brake.deadline(self.rules.drain_timeout, self.rules.linger);
-        let drain = drain.filter(|_| !blocked(Kind::Cluster));
+        let silent = self.view.as_ref().is_some_and(|view| self.is_silent(Kind::Cluster, view));
+        let drain = drain.filter(|_| !blocked(Kind::Cluster) && !silent);
         let endpoints = self.endpoints_due.filter(|_| !blocked(Kind::Endpoint));
         leases.chain(warm).chain(drain).chain(endpoints).min()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    snapshot::{GatewayView, Resource, Version},
+    snapshot::{Coverage, GatewayView, Kind, Resource, Version},
     xds::{
         channel::{Batch, Budget, Channel},
         ledger::Standing,
@@ -21,18 +21,46 @@ pub(crate) fn subscribe(channel: &mut Channel, names: Vec<Arc<str>>, version: St
     widens
 }
 
+/// Whether a client with this version holds anything; the version of an empty list is one, too.
+pub(crate) fn holds_something(version: &str) -> bool {
+    !version.is_empty() && !version_of(&[]).is(version)
+}
+
 /// A client that reconnects with the version of all that it sees needs no answer. An explicit
 /// subscription is always answered (xds.md 3.3).
+///
+/// With another version nobody knows what it holds. While the view lacks a member, the client
+/// keeps all of that; its clusters may be recognised later.
 pub(crate) fn resume(channel: &mut Channel, view: &GatewayView) {
+    if channel.frozen {
+        return;
+    }
     let Some(version) = channel.resume.take() else { return };
     let table = view.table(channel.kind);
     let visible: Vec<_> = channel.subscription.visible(table).cloned().collect();
-    if channel.subscription.is_wildcard() && version_of(&visible).is(&version) {
-        for resource in visible {
-            let version = Some(resource.version);
-            channel.ledger.record(resource.name.clone(), version, Standing::Claimed);
+    if version_of(&visible).is(&version) {
+        if channel.subscription.is_wildcard() {
+            for resource in visible {
+                let version = Some(resource.version);
+                channel.ledger.record(resource.name.clone(), version, Standing::Claimed);
+            }
+            channel.must_answer = false;
         }
-        channel.must_answer = false;
+        return;
+    }
+    if view.coverage == Coverage::Whole || !holds_something(&version) {
+        return;
+    }
+    match channel.kind {
+        Kind::Cluster => {
+            channel.frozen = true;
+            channel.resume = Some(version);
+        }
+        Kind::Endpoint => {
+            let names: Vec<_> = channel.subscription.names().cloned().collect();
+            channel.withhold(names);
+        }
+        Kind::Secret | Kind::Listener | Kind::Route => {}
     }
 }
 
@@ -45,8 +73,15 @@ pub(crate) fn fill(
 ) -> Option<Batch> {
     if channel.kind.is_full_state() {
         let due = channel.take_due(view, latest, Budget::UNLIMITED);
-        let silent = due.is_empty() && !channel.must_answer;
-        return (!silent).then(|| whole(channel, view, held, due.upserts));
+        if due.is_empty() && !channel.must_answer {
+            return None;
+        }
+        let batch = whole(channel, view, held, due.upserts);
+        // A view that waited at the gate may lack for a moment what came back since.
+        let newest = latest.table(channel.kind);
+        let back = batch.removed.iter().filter(|name| newest.get(name).is_some());
+        back.for_each(|name| channel.touch(name));
+        return Some(batch);
     }
     let budget = channel.budget();
     let due = channel.take_due(view, latest, budget);

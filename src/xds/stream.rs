@@ -106,6 +106,7 @@ pub(crate) async fn run<M: Into<Request>>(
         node_id: node.id.clone(),
         gateway: gateway.to_string(),
         gateway_found: false,
+        is_waiting: false,
         delta,
         version: agent_version(&node),
         address: peer,
@@ -116,6 +117,7 @@ pub(crate) async fn run<M: Into<Request>>(
         views: shared.publisher.subscribe(&gateway),
         record,
         stopping,
+        withheld: 0,
     };
     let serve = async {
         info!(?peer, version = agent_version(&node), "envoy connected");
@@ -166,6 +168,8 @@ struct Stream {
     views: Subscription,
     record: Record,
     stopping: watch::Receiver<bool>,
+    /// Resources withheld when that was last shown.
+    withheld: usize,
 }
 
 impl Stream {
@@ -234,7 +238,18 @@ impl Stream {
         if let Some(view) = view {
             self.record.meter().wakes.fetch_add(1, Relaxed);
             self.session.on_view(view, Instant::now());
+            self.show_waiting();
         }
+    }
+
+    fn show_waiting(&self) {
+        let is_waiting = self.session.is_waiting();
+        self.record.update(|status| {
+            if is_waiting && !status.is_waiting {
+                info!("a member of the gateway is waited for; nothing is served until then");
+            }
+            status.is_waiting = is_waiting;
+        });
     }
 
     fn on_request(&mut self, request: Request) {
@@ -265,6 +280,7 @@ impl Stream {
 
     fn next(&mut self) -> Option<Frame> {
         let next = self.session.next(Instant::now());
+        self.show_withheld();
         let expired = self.session.take_expired();
         self.record.meter().expired_leases.fetch_add(expired, Relaxed);
         let (kind, frame) = next?;
@@ -273,6 +289,22 @@ impl Stream {
         self.report(kind);
         debug!(%kind, bytes, "response");
         Some(frame)
+    }
+
+    fn show_withheld(&mut self) {
+        let withheld = Kind::ALL.map(|kind| self.session.withheld(kind)).iter().sum();
+        if withheld == self.withheld {
+            return;
+        }
+        match (self.withheld, withheld) {
+            (_, 0) => info!("every member was read; nothing is withheld any more"),
+            (0, resources) => {
+                info!(resources, "a member was never read; the envoy keeps what may hold it");
+            }
+            (_, _) => {}
+        }
+        self.withheld = withheld;
+        [Kind::Cluster, Kind::Endpoint].into_iter().for_each(|kind| self.report(kind));
     }
 
     /// Shows how the Envoy stands with a type.
@@ -286,6 +318,7 @@ impl Stream {
             refusals: channel.refusals,
             last_error: channel.last_error.clone(),
             rejected: refused.into_iter().flatten().cloned().collect(),
+            withheld: self.session.withheld(kind),
         };
         self.record.update(|envoy| {
             envoy.types.insert(kind, status);

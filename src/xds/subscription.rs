@@ -71,6 +71,11 @@ impl Subscription {
         self.wildcard
     }
 
+    /// The names that are subscribed one by one.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.names.iter()
+    }
+
     /// Whether this name is seen.
     pub(crate) fn sees(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)

@@ -1,7 +1,5 @@
 //! The control plane under test, in this process: the only file that knows how it is started.
 
-use std::path::Path;
-
 use convoy::{
     bootstrap::{self, AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, XdsAddress},
     diag::Diag,
@@ -11,13 +9,13 @@ use convoy::{
 
 use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
 
-/// Convoy, serving a directory.
+/// Convoy, serving a fleet.
 pub(crate) struct Convoy(Handle);
 
 impl Convoy {
-    pub(crate) async fn start(dir: &Path, mechanisms: Mechanisms, timings: Timings) -> Convoy {
+    pub(crate) async fn start(source: Source, mechanisms: Mechanisms, timings: Timings) -> Convoy {
         let options = Options {
-            source: Source::Directory(dir.to_owned()),
+            source,
             xds_listen: CONTROL_PLANE,
             admin_listen: (CONTROL_PLANE.ip(), 0).into(),
             defaults: GatewayDefaults::default(),

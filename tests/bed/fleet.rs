@@ -1,72 +1,75 @@
-//! The directory that Convoy reads: `fleet/` and `members/<id>/`, written as `kubectl apply` would.
+//! The fleet and its members as a test writes to them, wherever their objects are kept.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
+use convoy::serve::Source;
 use serde_json::{Value, json};
 
 /// Where everything lives unless a row says otherwise.
 pub(crate) const NAMESPACE: &str = "gateway-demo";
 
-/// A directory fleet. Files appear and change atomically.
-pub(crate) struct Fleet {
-    root: PathBuf,
-    staging: PathBuf,
+/// One of the clusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cluster<'a> {
+    Fleet,
+    Member(&'a str),
 }
 
+/// Where objects are kept.
+pub(crate) trait Keeper {
+    /// `kubectl apply -f -`; `file` names the objects for [`Keeper::delete`].
+    fn apply(&self, to: Cluster<'_>, file: &str, manifests: &str);
+
+    /// Deletes what was applied under `file`.
+    fn delete(&self, from: Cluster<'_>, file: &str);
+
+    /// The same for Convoy.
+    fn source(&self) -> Source;
+
+    /// Reasons of the Events on an object of the fleet, as in `Ingress gateway-demo/web-demo`; `None`
+    /// where there are no Events.
+    fn events(&self, object: &str) -> Option<Vec<String>>;
+}
+
+/// A fleet and its members.
+pub(crate) struct Fleet(Box<dyn Keeper>);
+
 impl Fleet {
-    /// An empty fleet with members, below `base`.
-    pub(crate) fn create(base: &Path) -> Fleet {
-        let fleet = Fleet { root: base.join("dir"), staging: base.join("staging") };
-        fs::create_dir_all(fleet.root.join("fleet")).unwrap();
-        fs::create_dir_all(&fleet.staging).unwrap();
-        fleet
+    pub(crate) fn new(keeper: impl Keeper + 'static) -> Fleet {
+        Fleet(Box::new(keeper))
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    /// What Convoy reads.
+    pub(crate) fn source(&self) -> Source {
+        self.0.source()
+    }
+
+    /// Reasons of the Events on an object of the fleet; `None` where there are no Events.
+    pub(crate) fn events(&self, object: &str) -> Option<Vec<String>> {
+        self.0.events(object)
     }
 
     /// `kubectl apply -n gateway-demo -f -` on the fleet; `file` names it for [`Fleet::delete`].
     pub(crate) fn apply(&self, file: &str, manifest: &str) {
-        self.write(&self.fleet_file(file), &in_namespace(manifest));
+        self.0.apply(Cluster::Fleet, file, &in_namespace(manifest));
     }
 
     /// An object of the fleet, in the namespace it names.
     pub(crate) fn object(&self, file: &str, object: &Value) {
-        self.write(&self.fleet_file(file), &object.to_string());
+        self.0.apply(Cluster::Fleet, file, &object.to_string());
     }
 
     /// Deletes what was applied under `file`.
     pub(crate) fn delete(&self, file: &str) {
-        fs::remove_file(self.fleet_file(file)).unwrap();
+        self.0.delete(Cluster::Fleet, file);
     }
 
     /// An object of a member.
     pub(crate) fn member_object(&self, member: &str, file: &str, object: &Value) {
-        self.write(&self.member_file(member, file), &object.to_string());
+        self.0.apply(Cluster::Member(member), file, &object.to_string());
     }
 
     /// Deletes an object of a member.
     pub(crate) fn delete_member_object(&self, member: &str, file: &str) {
-        fs::remove_file(self.member_file(member, file)).unwrap();
-    }
-
-    fn fleet_file(&self, file: &str) -> PathBuf {
-        self.root.join("fleet").join(format!("{file}.yaml"))
-    }
-
-    fn member_file(&self, member: &str, file: &str) -> PathBuf {
-        self.root.join("members").join(member).join(format!("{file}.yaml"))
-    }
-
-    fn write(&self, to: &Path, text: &str) {
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
-        let draft = self.staging.join(to.file_name().unwrap());
-        fs::write(&draft, text).unwrap();
-        fs::rename(&draft, to).unwrap();
+        self.0.delete(Cluster::Member(member), file);
     }
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod cert;
 pub(crate) mod client;
 pub(crate) mod convoy;
+pub(crate) mod directory;
 pub(crate) mod envoy;
 pub(crate) mod fleet;
 pub(crate) mod guide;
@@ -26,6 +27,7 @@ use tempfile::TempDir;
 use self::{
     client::{Client, Replies, Request},
     convoy::Convoy,
+    directory::Directory,
     envoy::Envoy,
     fleet::Fleet,
     ingress::Ingress,
@@ -45,6 +47,9 @@ pub(crate) enum Variant {
 /// Requests per line of a [`Bed::check`]: enough to tell a rule from a coin.
 const CHECKS: usize = 4;
 
+/// Pods of a member have the upper half of its addresses; its API server is in the lower.
+const FIRST_SUBNET: u8 = 128;
+
 /// One world.
 pub(crate) struct Bed {
     pub(crate) variant: Variant,
@@ -61,11 +66,18 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
+    /// A fleet that is a directory.
     pub(crate) fn new(variant: Variant) -> Bed {
         let dir = TempDir::with_prefix("convoy-bed-").unwrap();
+        let fleet = Fleet::new(Directory::create(dir.path()));
+        Bed::on(fleet, variant, dir)
+    }
+
+    /// A fleet that is there; other files go to `dir`.
+    pub(crate) fn on(fleet: Fleet, variant: Variant, dir: TempDir) -> Bed {
         Bed {
             variant,
-            fleet: Fleet::create(dir.path()),
+            fleet,
             mechanisms: Mechanisms::ALL,
             timings: Timings::PRODUCTION,
             envoy: None,
@@ -80,7 +92,7 @@ impl Bed {
         let key = (spec.member, spec.namespace, spec.service);
         let member: u8 = spec.member.trim_start_matches('c').parse().unwrap();
         let earlier = self.workloads.keys().filter(|(id, ..)| *id == spec.member).count();
-        let subnet = [10, member, u8::try_from(earlier + 1).unwrap()];
+        let subnet = [10, member, FIRST_SUBNET + u8::try_from(earlier).unwrap()];
         let running = Running::start(spec, subnet, self.dir.path(), &self.fleet);
         self.workloads.insert(key, running);
     }
@@ -157,7 +169,7 @@ impl Bed {
     pub(crate) async fn partition(&mut self, member: &str) -> Partition {
         let listener = self.of_member(member).next().unwrap().address(0);
         let network = match listener {
-            SocketAddr::V4(v4) => format!("10.{}.0.0/16", v4.ip().octets()[1]),
+            SocketAddr::V4(v4) => format!("10.{}.{FIRST_SUBNET}.0/17", v4.ip().octets()[1]),
             SocketAddr::V6(_) => panic!("the bed's addresses are IPv4"),
         };
         Partition::cut(&network, listener).await
@@ -194,16 +206,21 @@ impl Bed {
     }
 
     pub(crate) async fn start_convoy(&mut self) {
-        let convoy = Convoy::start(self.fleet.root(), self.mechanisms, self.timings).await;
+        let convoy = Convoy::start(self.fleet.source(), self.mechanisms, self.timings).await;
         self.convoy = Some(convoy);
     }
 
     /// Ends the control plane and starts it again.
     pub(crate) async fn restart_convoy(&mut self) {
+        self.stop_convoy().await;
+        self.start_convoy().await;
+    }
+
+    /// Ends the control plane, if it runs; the Envoy keeps what it has.
+    pub(crate) async fn stop_convoy(&mut self) {
         if let Some(convoy) = self.convoy.take() {
             convoy.stop().await;
         }
-        self.start_convoy().await;
     }
 
     /// Starts the Envoy, or starts it again.
@@ -219,9 +236,9 @@ impl Bed {
         envoy.live().await;
     }
 
-    /// Starts a second Envoy of the guide's gateway, on a machine of its own.
-    pub(crate) fn start_second_envoy(&self) -> (Envoy, Client) {
-        let bootstrap = convoy::bootstrap(guide::GATEWAY_NAME, "second", self.variant);
+    /// Starts a second Envoy, on a machine of its own.
+    pub(crate) fn start_second_envoy(&self, gateway: &str) -> (Envoy, Client) {
+        let bootstrap = convoy::bootstrap(gateway, "second", self.variant);
         let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
         (envoy, Client::plain((address, 80).into()))
     }
@@ -307,13 +324,16 @@ impl Bed {
         .await;
     }
 
-    /// The object, as in `Ingress gateway-demo/web-demo`, is reported for `reason`.
+    /// The object, as in `Ingress gateway-demo/web-demo`, is reported for `reason`, where there are
+    /// Events with one.
     pub(crate) async fn reports(&self, object: &str, reason: Reason) {
         let convoy = self.convoy.as_ref().expect("the test started its control plane");
         eventually(SETTLE, "the object is reported", || async {
             let diags = convoy.diags();
             let found = diags.iter().any(|d| d.reason == reason && d.object.to_string() == object);
-            if found { Ok(()) } else { Err(format!("{diags:?}")) }
+            let events = self.fleet.events(object);
+            let is_said = events.as_ref().is_none_or(|said| said.contains(&reason.to_string()));
+            if found && is_said { Ok(()) } else { Err(format!("{diags:?}, Events: {events:?}")) }
         })
         .await;
     }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | gateway | 10.0.0.1 |
 //! | control plane | 10.0.0.100:18000 |
-//! | pods of member i | 10.i.w.n for pod n of its w-th workload |
+//! | pods of member i | 10.i.(127+w).n for pod n of its w-th workload |
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},

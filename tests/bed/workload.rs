@@ -62,6 +62,9 @@ impl Workload {
     }
 }
 
+/// The node of every pod; no cluster has it.
+const ELSEWHERE: &str = "elsewhere";
+
 /// What an EndpointSlice says about a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -136,6 +139,8 @@ impl Running {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "namespace": self.spec.namespace, "labels": {key: value}},
+            // Its process is here: no machine of the member is to run it.
+            "spec": {"nodeName": ELSEWHERE, "containers": [{"name": "web", "image": "web-demo"}]},
         });
         fleet.member_object(self.spec.member, &self.file(name, "pod"), &pod);
     }
@@ -279,11 +284,18 @@ impl Process {
     }
 
     fn kill(&mut self) {
-        self.0.kill().unwrap();
+        // It may have been killed before.
+        let _ = self.0.kill();
         self.0.wait().unwrap();
     }
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

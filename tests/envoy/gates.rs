@@ -25,7 +25,7 @@ use crate::{
         poll::{SETTLE, eventually},
         workload::workload,
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;

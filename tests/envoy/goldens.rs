@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use convoy::{
     key::GatewayId,
-    serve::{self, Handle},
+    serve::{self, Handle, Source},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Kind},
 };
@@ -18,7 +18,7 @@ use crate::{
         convoy::Convoy,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 #[path = "../golden/cases.rs"]
@@ -32,7 +32,12 @@ async fn golden_fleets_are_accepted(bed: &mut Bed) {
     let (mut n_gateways, mut n_resources) = (0, 0);
     for case in cases::all() {
         let expected = serve::translate(&case.dir, &GatewayDefaults::default()).unwrap().views;
-        let convoy = Convoy::start(&case.dir, Mechanisms::ALL, Timings::PRODUCTION).await;
+        let convoy = Convoy::start(
+            Source::Directory(case.dir.clone()),
+            Mechanisms::ALL,
+            Timings::PRODUCTION,
+        )
+        .await;
         for (gateway, view) in &expected {
             let what = format!("{}, {gateway}", case.name);
             bed.start_envoy(&gateway.name.name).await;

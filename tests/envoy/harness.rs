@@ -6,7 +6,6 @@
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     process::{ExitCode, Stdio},
     sync::{Arc, RwLock},
     time::Duration,
@@ -14,7 +13,10 @@ use std::{
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::bed::{Bed, Variant, netns};
+use crate::{
+    bed::{Bed, Variant, netns},
+    rows::{FIGURE, Row},
+};
 
 /// Names the row that a process in its own namespaces is to run.
 const ROW: &str = "CONVOY_BED_ROW";
@@ -24,48 +26,6 @@ const PARALLEL_ROWS: usize = 4;
 
 /// Far above the slowest row, so that only a hang is cut.
 const LONGEST_ROW: Duration = Duration::from_secs(240);
-
-/// Marks the lines of a row's output that are worth reading when it passes.
-const FIGURE: &str = "figure: ";
-
-/// Prints a measurement, also of a row that passes.
-pub(crate) fn figure(text: &str) {
-    println!("{FIGURE}{text}");
-}
-
-/// A test.
-#[derive(Clone, Copy)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) run: for<'a> fn(&'a mut Bed) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
-    pub(crate) variants: &'static [Variant],
-    /// Nothing else may run beside it.
-    pub(crate) alone: bool,
-}
-
-/// Rows that need both cores: what they show depends on how fast Envoy follows.
-pub(crate) fn alone(rows: Vec<Row>) -> Vec<Row> {
-    rows.into_iter().map(|row| Row { alone: true, ..row }).collect()
-}
-
-/// Both ways to speak xDS.
-pub(crate) const BOTH: &[Variant] = &[Variant::Delta, Variant::Sotw];
-
-/// A list of rows from functions `async fn(&mut Bed)`; the name of the function is the name of the
-/// test.
-macro_rules! rows {
-    ($variants:expr; $($row:ident),+ $(,)?) => {
-        pub(crate) fn rows() -> Vec<$crate::harness::Row> {
-            vec![$($crate::harness::Row {
-                name: stringify!($row),
-                run: |bed| Box::pin($row(bed)),
-                variants: $variants,
-                alone: false,
-            }),+]
-        }
-    };
-}
-pub(crate) use rows;
 
 /// A row in one variant.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::{
         client::{Request, get},
         ingress::{Ingress, ingress},
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;

@@ -11,7 +11,7 @@ use crate::{
         ingress::ingress,
         workload::workload,
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH; row_193_slow_and_silent_exchanges_survive }

@@ -6,30 +6,26 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
-mod balance;
 #[path = "../bed/mod.rs"]
 mod bed;
-mod canary;
-mod control_plane;
-mod failover;
 mod gates;
-mod gateway;
 mod goldens;
 mod harness;
 mod hosts;
 mod long_lived;
 mod mechanisms;
 mod paths;
+#[path = "../rows/mod.rs"]
+mod rows;
 mod selftest;
-mod subset;
 mod tls;
 
 use std::process::ExitCode;
 
-use harness::Row;
+use rows::{Row, balance, canary, control_plane, failover, gateway, subset};
 
 /// Every test, in the order of the table.
-fn rows() -> Vec<Row> {
+fn all() -> Vec<Row> {
     [
         selftest::rows(),
         gateway::rows(),
@@ -43,7 +39,7 @@ fn rows() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
-        harness::alone(gates::rows()),
+        rows::alone(gates::rows()),
         goldens::rows(),
     ]
     .into_iter()
@@ -52,5 +48,5 @@ fn rows() -> Vec<Row> {
 }
 
 fn main() -> ExitCode {
-    harness::main(rows())
+    harness::main(all())
 }

@@ -6,11 +6,11 @@ use convoy::settings::Mechanisms;
 
 use crate::{
     bed::{Bed, Variant},
-    failover::{
+    rows::failover::{
         Route, as_in_the_guide, failing_primary, load, lost_after_recovery, start,
         with_per_try_timeout,
     },
-    harness::{figure, rows},
+    rows::{figure, rows},
 };
 
 rows! { &[Variant::Delta];

@@ -9,7 +9,7 @@ use crate::{
         ingress::{Ingress, ingress},
         load::Plan,
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;

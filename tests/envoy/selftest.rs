@@ -10,7 +10,7 @@ use crate::{
         load::Plan,
         workload::workload,
     },
-    harness::{figure, rows},
+    rows::{figure, rows},
 };
 
 rows! { &[Variant::Delta];

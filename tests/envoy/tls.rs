@@ -9,7 +9,7 @@ use crate::{
         ingress::ingress,
         poll::{SETTLE, eventually},
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;

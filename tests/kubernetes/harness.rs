@@ -6,7 +6,7 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Lines, Write},
+    io::{self, BufRead, BufReader, Lines, Write},
     os::unix::process::CommandExt,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -22,12 +22,17 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
+use tracing_subscriber::EnvFilter;
 
 use crate::{
-    bed::netns,
-    clusters::{World, programs::Programs},
+    bed::{Bed, netns},
+    clusters::programs::Programs,
     hold,
+    rows::FIGURE,
+    scene::Scene,
 };
+
+pub(crate) use crate::rows::figure;
 
 /// Names the scenario that a process in its own namespaces is to play, or [`HOLD`].
 const PART: &str = "CONVOY_BED";
@@ -41,44 +46,66 @@ const LONGEST_STEP: Duration = Duration::from_secs(240);
 /// A world ends in a fraction of a second.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// Marks the lines of a step's output that are worth reading when it passes.
-const FIGURE: &str = "figure: ";
-
 /// How a step ended, as its process says it.
 const PASSED: &str = "step passed";
 const FAILED: &str = "step failed";
 
-/// Prints a measurement, also of a step that passes.
-pub(crate) fn figure(text: &str) {
-    println!("{FIGURE}{text}");
-}
-
-/// Steps that share a world, in order: each may rely on what the earlier ones left. A step that is
-/// asked for alone is played after those before it.
+/// Steps that share clusters.
 #[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) members: &'static [&'static str],
+    pub(crate) order: Order,
     pub(crate) steps: &'static [Step],
+}
+
+/// How the steps of a scenario depend on each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Each may rely on what the earlier ones left. A step that is asked for alone is played after
+    /// those before it.
+    Story,
+    /// Each begins with clusters that hold nothing, and all members declared. After a failure comes a
+    /// new world.
+    Any,
 }
 
 /// A test.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
-    pub(crate) play: for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub(crate) play: Play,
 }
 
-/// A scenario from functions `async fn(&mut World)`; the name of the function is the name of the test.
+/// What a step is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Play {
+    Scene(for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = ()> + 'a>>),
+    /// One that does not know that there are clusters.
+    Bed(for<'a> fn(&'a mut Bed) -> Pin<Box<dyn Future<Output = ()> + 'a>>),
+}
+
+/// Steps from functions `async fn(&mut Scene)`; the name of the function is the name of the test.
+macro_rules! steps {
+    ($($step:ident),+ $(,)?) => {
+        pub(crate) const STEPS: &[$crate::harness::Step] = &[$($crate::harness::Step {
+            name: stringify!($step),
+            play: $crate::harness::Play::Scene(|scene| Box::pin($step(scene))),
+        }),+];
+    };
+}
+pub(crate) use steps;
+
+/// A story in [`steps`].
 macro_rules! scenario {
     ($name:literal, $members:expr; $($step:ident),+ $(,)?) => {
+        $crate::harness::steps! { $($step),+ }
+
         pub(crate) const SCENARIO: $crate::harness::Scenario = $crate::harness::Scenario {
             name: $name,
             members: $members,
-            steps: &[$($crate::harness::Step {
-                name: stringify!($step),
-                play: |world| Box::pin($step(world)),
-            }),+],
+            order: $crate::harness::Order::Story,
+            steps: STEPS,
         };
     };
 }
@@ -139,25 +166,23 @@ struct Stage {
     failed: Option<&'static str>,
 }
 
-/// Has a step played, after those before it.
+/// Has a step played.
 fn ask(stage: &mut Option<Stage>, scenario: Scenario, idx: usize) -> Result<(), Failed> {
     if stage.as_ref().is_none_or(|stage| stage.scenario != scenario.name) {
         // The old world goes first: two do not fit.
         *stage = None;
     }
-    let stage = stage.get_or_insert_with(|| Stage::open(scenario.name));
-    while stage.played <= idx {
-        if let Some(failed) = stage.failed {
-            return Err(format!("not played, because {failed} failed").into());
-        }
-        let step = &scenario.steps[stage.played];
-        stage.played += 1;
-        if let Err(why) = stage.play(step.name) {
-            stage.failed = Some(step.name);
-            return Err(why.into());
+    let open = stage.get_or_insert_with(|| Stage::open(scenario.name));
+    match scenario.order {
+        Order::Story => open.play_up_to(scenario.steps, idx),
+        Order::Any => {
+            let played = open.play(scenario.steps[idx].name);
+            if played.is_err() {
+                *stage = None;
+            }
+            Ok(played?)
         }
     }
-    Ok(())
 }
 
 impl Stage {
@@ -173,6 +198,22 @@ impl Stage {
         let requests = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().unwrap()).lines();
         Stage { scenario, process, requests, answers, errors, played: 0, failed: None }
+    }
+
+    /// Plays a step of a story, after those before it.
+    fn play_up_to(&mut self, steps: &[Step], idx: usize) -> Result<(), Failed> {
+        while self.played <= idx {
+            if let Some(failed) = self.failed {
+                return Err(format!("not played, because {failed} failed").into());
+            }
+            let step = &steps[self.played];
+            self.played += 1;
+            if let Err(why) = self.play(step.name) {
+                self.failed = Some(step.name);
+                return Err(why.into());
+            }
+        }
+        Ok(())
     }
 
     fn play(&mut self, step: &str) -> Result<(), String> {
@@ -217,6 +258,9 @@ impl Drop for Stage {
 /// Runs something in the namespaces of this process.
 fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
     netns::set_up();
+    // What a Convoy in this process says is part of the report of a failed step.
+    let filter = EnvFilter::new("convoy=info");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     part(&runtime);
@@ -226,11 +270,19 @@ fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
 /// Plays steps by the names that come in, until no more do.
 fn play_steps(runtime: &Runtime, scenario: Scenario) {
     let start = Instant::now();
-    let mut world = runtime.block_on(World::start(scenario.members));
+    let mut scene = runtime.block_on(Scene::open(scenario.members));
+    if scenario.order == Order::Any {
+        scene.install_proxied(scenario.members);
+    }
     figure(&format!("{} clusters started in {:?}", 1 + scenario.members.len(), start.elapsed()));
-    for name in std::io::stdin().lines().map_while(Result::ok) {
+    for name in io::stdin().lines().map_while(Result::ok) {
         let step = scenario.steps.iter().find(|step| step.name == name).unwrap();
-        let body = async { tokio::time::timeout(LONGEST_STEP, (step.play)(&mut world)).await };
+        let body = async {
+            if scenario.order == Order::Any {
+                scene.clear().await;
+            }
+            tokio::time::timeout(LONGEST_STEP, scene.play(step.play)).await
+        };
         let passed = match catch_unwind(AssertUnwindSafe(|| runtime.block_on(body))) {
             Ok(Ok(())) => true,
             Ok(Err(_)) => {
@@ -241,7 +293,7 @@ fn play_steps(runtime: &Runtime, scenario: Scenario) {
             Err(_) => false,
         };
         if !passed {
-            eprintln!("{}", world.autopsy());
+            eprintln!("{}", runtime.block_on(scene.autopsy()));
         }
         println!("{}", if passed { PASSED } else { FAILED });
     }

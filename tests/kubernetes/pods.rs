@@ -14,8 +14,9 @@ use crate::{
         fleet::NAMESPACE,
         poll::eventually,
     },
-    clusters::{World, cluster::Cluster, pod::Order},
+    clusters::{cluster::Cluster, pod::Order},
     harness::{figure, scenario},
+    scene::Scene,
     workload,
 };
 
@@ -58,18 +59,18 @@ pub(crate) async fn answer(address: Ipv4Addr) -> Result<String, String> {
     Ok(Client::plain((address, 8080).into()).send(&request).await?.echo()?.env)
 }
 
-async fn bed_serves_kubernetes(world: &mut World) {
+async fn bed_serves_kubernetes(Scene { world, .. }: &mut Scene) {
     for cluster in world.clusters() {
         let version = cluster.kubectl("version");
         assert!(version.contains("Server Version: v1."), "{version}");
         assert!(!version.contains("Server Version: v0"), "{version}");
-        cluster.kubectl(&format!("create namespace {NAMESPACE}"));
+        assert!(cluster.kubectl("get namespaces").contains(NAMESPACE));
     }
     let nodes = world.member("c1").cluster.kubectl("get nodes --no-headers");
     assert_eq!(nodes.matches(" Ready ").count(), 2, "{nodes}");
 }
 
-async fn bed_runs_nine_pods(world: &mut World) {
+async fn bed_runs_nine_pods(Scene { world, .. }: &mut Scene) {
     let start = Instant::now();
     for (name, replicas) in [("c1", 9), ("c2", 1)] {
         let member = world.member(name);
@@ -85,7 +86,7 @@ async fn bed_runs_nine_pods(world: &mut World) {
     assert_eq!(answer(other[0]).await.unwrap(), "cluster-demo-2");
 }
 
-async fn bed_scales_to_zero(world: &mut World) {
+async fn bed_scales_to_zero(Scene { world, .. }: &mut Scene) {
     let cluster = &world.member("c1").cluster;
     cluster.kubectl(&format!("scale deployment web-demo --replicas=0 -n {NAMESPACE}"));
     let start = Instant::now();
@@ -99,7 +100,7 @@ async fn bed_scales_to_zero(world: &mut World) {
     assert_eq!(world.member("c1").kubelet.pods(), []);
 }
 
-async fn bed_takes_orders_for_pods(world: &mut World) {
+async fn bed_takes_orders_for_pods(Scene { world, .. }: &mut Scene) {
     let member = world.member("c1");
     member.cluster.kubectl(&format!("scale deployment web-demo --replicas=2 -n {NAMESPACE}"));
     let addresses = ready_addresses(&member.cluster, "service1", 2).await;
@@ -124,7 +125,7 @@ async fn bed_takes_orders_for_pods(world: &mut World) {
     ready_addresses(&member.cluster, "service1", 2).await;
 }
 
-async fn bed_refuses_an_unknown_image(world: &mut World) {
+async fn bed_refuses_an_unknown_image(Scene { world, .. }: &mut Scene) {
     let cluster = &world.member("c2").cluster;
     cluster.kubectl(&format!("run unknown --image=example.com/unknown:1 -n {NAMESPACE}"));
     eventually(PATIENCE, "the pod says why it does not run", || async {
@@ -134,7 +135,7 @@ async fn bed_refuses_an_unknown_image(world: &mut World) {
     .await;
 }
 
-async fn bed_survives_an_outage_of_the_api(world: &mut World) {
+async fn bed_survives_an_outage_of_the_api(Scene { world, .. }: &mut Scene) {
     let member = world.member_mut("c1");
     let scale = |n| format!("scale deployment web-demo --replicas={n} -n {NAMESPACE}");
     member.cluster.api.pause();
@@ -153,7 +154,7 @@ async fn bed_survives_an_outage_of_the_api(world: &mut World) {
     figure(&format!("a Deployment scaled {:?} after the restart began", start.elapsed()));
 }
 
-async fn bed_lets_others_in(world: &mut World) {
+async fn bed_lets_others_in(Scene { world, .. }: &mut Scene) {
     let config = world.dir().join("visitor");
     let cluster = &world.member("c2").cluster;
     cluster.kubectl("create serviceaccount visitor -n default");
@@ -170,7 +171,7 @@ async fn bed_lets_others_in(world: &mut World) {
     assert!(as_visitor("get secrets -A").unwrap_err().contains("forbidden"));
 }
 
-async fn bed_writes_an_audit_log(world: &mut World) {
+async fn bed_writes_an_audit_log(Scene { world, .. }: &mut Scene) {
     let log = world.member("c2").cluster.audit_log();
     let is_ours = |entry: &&Value| {
         entry["user"]["username"] == "bed"

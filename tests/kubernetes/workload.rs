@@ -35,3 +35,13 @@ pub(crate) fn web_demo(member: &str, replicas: usize) -> String {
         .replace("cluster-demo-1", &env)
         .replace("replicas: 1", &format!("replicas: {replicas}"))
 }
+
+/// Step 3a: the canary version, which exists in cluster 1 only.
+pub(crate) fn canary() -> String {
+    WEB_DEMO
+        .replace("name: service1,", "name: service1-canary-1,")
+        .replace("metadata: {name: web-demo,", "metadata: {name: web-demo-canary-1,")
+        .replace("app: web-demo", "app: web-demo-canary-1")
+        .replace("value: cluster-demo-1", "value: cluster-demo-1-canary")
+        .replace("web-demo:0.5.0", "web-demo:0.6.0")
+}

@@ -209,19 +209,23 @@ impl GatewayState {
     }
 
     fn build(&self, target: &Target, stages: &Stages<'_>) -> Built {
-        let localities: Vec<_> = self
+        let members: Vec<_> = self
             .gateway
             .members
             .iter()
-            .filter_map(|member| Some((member, stages.store.member(member)?.locality())))
+            .filter_map(|id| {
+                let member = stages.store.member(id)?;
+                Some((id, member.locality(), member.is_unread()))
+            })
             .collect();
         let none = BTreeMap::new();
-        let offers: Vec<_> = localities
+        let offers: Vec<_> = members
             .iter()
-            .map(|(member, locality)| Offer {
+            .map(|(member, locality, is_unread)| Offer {
                 member,
                 locality,
                 services: stages.shards.of_member(member).unwrap_or(&none),
+                is_unread: *is_unread,
             })
             .collect();
         let (mut shape, mut issues) = member::shape(target, &offers);

@@ -9,7 +9,7 @@ use crate::{
     settings::{GatewayDefaults, Mechanisms},
     snapshot::{GatewayView, Kind, Version},
     store::{
-        AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, Ingress,
+        AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, Health, Ingress,
         IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, KeyPair, Locality,
         Object, PathType, Pod, Secret, Service, ServicePort,
     },
@@ -34,11 +34,32 @@ impl Fleet {
         fleet
     }
 
+    /// The same, before anything of this member was read.
+    pub(super) fn unread(size: usize, member: &str) -> Fleet {
+        let mut fleet = Fleet::of_size(0);
+        fleet.engine = Engine::new(fleet.engine.settings.clone());
+        fleet.size = size;
+        let scope = Scope::Member(id(member));
+        let is_known = |change: &Change| match change {
+            Change::Upsert(at, _) | Change::Synced(at) => *at != scope,
+            Change::Delete(..)
+            | Change::Replace(..)
+            | Change::Register(..)
+            | Change::Unregister(_)
+            | Change::Health(..)
+            | Change::Report { .. } => true,
+        };
+        let all = fleet.all().into_iter().filter(is_known);
+        fleet.engine.tick(all);
+        fleet
+    }
+
     /// Every object the fleet was made of.
     pub(super) fn all(&self) -> Vec<Change> {
         let mut all = vec![gateway("main", "mse", "c1,c2")];
         for member in ["c1", "c2", "c3"] {
             all.push(Change::Register(id(member), Locality::default()));
+            all.push(synced(member));
         }
         for n in 0..self.size {
             let service_name = format!("svc-{n}");
@@ -75,6 +96,22 @@ impl Fleet {
 
 fn id(member: &str) -> MemberId {
     MemberId::new(member).unwrap()
+}
+
+pub(super) fn synced(member: &str) -> Change {
+    Change::Synced(Scope::Member(id(member)))
+}
+
+pub(super) fn health(member: &str, is_stale: bool) -> Change {
+    let stale = Health::Stale { reason: "SyncTimeout", message: String::new() };
+    Change::Health(id(member), if is_stale { stale } else { Health::Syncing })
+}
+
+pub(super) fn register(member: &str, is_registered: bool) -> Change {
+    match is_registered {
+        true => Change::Register(id(member), Locality::default()),
+        false => Change::Unregister(id(member)),
+    }
 }
 
 fn named(name: &str) -> ObjectName {

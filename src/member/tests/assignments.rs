@@ -1,6 +1,6 @@
 //! Shapes of targets, and their endpoints by priority and member.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ use super::*;
 #[derive(Debug)]
 struct World {
     members: Vec<(MemberId, Locality, ServicesOfMember)>,
+    unread: BTreeSet<MemberId>,
 }
 
 impl World {
@@ -27,11 +28,22 @@ impl World {
             let (_, _, services) = members.iter_mut().find(|(m, ..)| m.as_str() == id).unwrap();
             services.insert(name(own), Arc::new(shards_of(&service, &slices).0));
         }
-        World { members }
+        World { members, unread: BTreeSet::new() }
+    }
+
+    /// The world, with these members never read.
+    fn unread(mut self, members: &str) -> World {
+        self.unread = members.split_whitespace().map(super::tests::id).collect();
+        self
     }
 
     fn offers(&self) -> Vec<Offer<'_>> {
-        let offer = |(member, locality, services)| Offer { member, locality, services };
+        let offer = |(member, locality, services)| Offer {
+            member,
+            locality,
+            services,
+            is_unread: self.unread.contains(member),
+        };
         self.members.iter().map(|(m, l, s)| offer((m, l, s))).collect()
     }
 
@@ -151,6 +163,28 @@ fn row_025_and_026_nobody_has_anything() {
         Some("c1(0) | c1(0) | c2(0)"),
     );
     check(&World::new("", &[]), "svc@c1", " | ", None);
+}
+
+/// Nobody knows yet what it has, so nothing is said to be missing, and a target may span it.
+#[test]
+fn a_member_that_was_never_read_may_have_anything() {
+    let world = World::new("c1 c2", &["c1 svc 10.0.0.1=gray"]).unread("c2");
+    check(&world, "svc", "c1(1) 10.0.0.1", Some("c1(0) | c1(1) 10.0.0.1"));
+    for (target_text, form) in [
+        ("svc", Form::Composite),
+        ("other", Form::Plain),
+        ("svc@c1", Form::Plain),
+        ("svc@c2", Form::Plain),
+        ("svc@pod=blue", Form::Composite),
+    ] {
+        assert_eq!(world.form(&target(target_text)), form, "{target_text}");
+        let target = target(target_text);
+        assert_eq!(said(&shape(&target, &world.offers()).1), [""; 0]);
+        assert_eq!(said(&world.arrange(&target).1), [""; 0]);
+    }
+    let nobody = World::new("c1 c2 c3", &[]).unread("c2 c3");
+    assert_eq!(nobody.form(&target("svc")), Form::Composite);
+    check(&nobody, "svc", "c1(0)", Some("c1(0)"));
 }
 
 #[test]

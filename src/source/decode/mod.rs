@@ -123,7 +123,9 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
         ObjectKind::Service => member::service(name, manifest, &mut findings),
         ObjectKind::EndpointSlice => member::slice(name, manifest, &mut findings),
         ObjectKind::Pod => member::pod(name, manifest),
-        ObjectKind::MemberCluster | ObjectKind::File => return Decoded::Ignored(None),
+        ObjectKind::MemberCluster | ObjectKind::CustomResourceDefinition | ObjectKind::File => {
+            return Decoded::Ignored(None);
+        }
     };
     let Findings { at, now: _, diags, judge_again } = findings;
     match trimmed {
@@ -221,6 +223,7 @@ fn readable_kind(scope: &Scope, manifest: &Value) -> Result<ObjectKind, Decoded>
 fn home(kind: ObjectKind) -> (&'static str, bool) {
     match kind {
         ObjectKind::MemberCluster => ("convoy.dev/v1alpha1", true),
+        ObjectKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", true),
         ObjectKind::MseIngressConfig => ("mse.alibabacloud.com/v1alpha1", true),
         ObjectKind::IngressClass | ObjectKind::Ingress => ("networking.k8s.io/v1", true),
         ObjectKind::Secret => ("v1", true),

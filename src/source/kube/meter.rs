@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::key::Scope;
@@ -28,10 +28,23 @@ pub struct Traffic {
     pub failures: BTreeMap<&'static str, u64>,
 }
 
+impl Traffic {
+    /// Since the last contact; zero if the clock was set back meanwhile.
+    pub fn contact_age(&self) -> Option<Duration> {
+        Some(self.last_contact?.elapsed().unwrap_or_default())
+    }
+}
+
 impl SourceMeter {
     /// All that was counted so far.
     pub fn read(&self) -> BTreeMap<Scope, Traffic> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One that has counted this.
+    #[cfg(test)]
+    pub(crate) fn counted(all: impl IntoIterator<Item = (Scope, Traffic)>) -> SourceMeter {
+        SourceMeter(Arc::new(Mutex::new(all.into_iter().collect())))
     }
 
     /// The meter of one API server.

@@ -81,6 +81,11 @@ impl Mirror {
         self.list([])
     }
 
+    /// Whether there is an object of this name, as far as was passed on.
+    pub(super) fn shows(&self, name: &ObjectName) -> bool {
+        self.objects.contains_key(name)
+    }
+
     /// Everything there is, as it was passed on.
     pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()

@@ -231,7 +231,12 @@ impl<K: Clone> Task<K> {
         self.failures = self.failures.saturating_add(1);
         let wait = backoff(self.failures, &self.timings);
         let wait = wait.max(retry_after.unwrap_or_default().min(self.timings.backoff_max));
-        tracing::warn!(watch = %self.watched, %trouble, ?wait, "a list or watch ended");
+        // Once in a row: whoever drives this says what follows from it.
+        if self.failures == 1 {
+            tracing::warn!(watch = %self.watched, %trouble, ?wait, "a list or watch ended");
+        } else {
+            tracing::debug!(watch = %self.watched, %trouble, ?wait, "a list or watch ended");
+        }
         match trouble.fault {
             // Whether they were deletions is not known.
             Fault::Expired | Fault::IncompleteList | Fault::LimitExceeded => self.needs_list = true,

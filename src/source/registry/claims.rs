@@ -12,8 +12,8 @@ use crate::{
     source::{
         decode::cut,
         registry::{
-            Access, AccessError, Cidr, Declarations, DeclaredCluster, DeclaredSecret, MEMBER_ID,
-            NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
+            Access, AccessError, CLUSTER_UID, Cidr, Declarations, DeclaredCluster, DeclaredSecret,
+            MEMBER_ID, NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
             declared::{CLUSTER_ID, Sensitive},
             kubeconfig,
         },
@@ -52,14 +52,13 @@ pub fn keep_gone(
     for (id, gone) in before {
         let Entry::Vacant(free) = now.entry(id.clone()) else { continue };
         let message = format!("{} declares it no longer", gone.declared_by);
-        let access = Err(AccessError::CredentialsMissing(message));
+        let access = Err(AccessError::Undeclared(message));
         free.insert(Registration { access, ..gone.clone() });
     }
 }
 
 /// One object says that there is a member.
 struct Claim<'a> {
-    created: i64,
     at: Field,
     /// Tells the claims of one object apart.
     key: &'a str,
@@ -68,7 +67,7 @@ struct Claim<'a> {
 
 impl Claim<'_> {
     fn rank(&self) -> (i64, &ObjectRef, &str) {
-        (self.created, &self.at.object, self.key)
+        (self.registration.created, &self.at.object, self.key)
     }
 }
 
@@ -109,6 +108,7 @@ fn cluster_claim<'a>(
     };
     let registration = Registration {
         id,
+        revision: cluster.revision.clone(),
         locality: Locality {
             region: spec.region.clone().unwrap_or_default(),
             zone: spec.zone.clone().unwrap_or_default(),
@@ -120,9 +120,11 @@ fn cluster_claim<'a>(
         }),
         access,
         paused: spec.paused.unwrap_or(false),
+        cluster_uid: None,
         declared_by: object,
+        created: cluster.created,
     };
-    Some(Claim { created: cluster.created, at: at.key("secretRef"), key: "", registration })
+    Some(Claim { at: at.key("secretRef"), key: "", registration })
 }
 
 /// A range that is none allows nothing: a list of such ranges must not allow everything.
@@ -145,12 +147,12 @@ fn referred_access(secret_ref: &SecretRef, declared: &Declarations) -> Result<Ac
     let Some(secret) = declared.secrets.get(&name) else {
         return missing(format!("there is no Secret {name}"));
     };
-    let in_secret = |error| match error {
-        AccessError::CredentialsMissing(message) => {
-            AccessError::CredentialsMissing(format!("Secret {name}: {message}"))
-        }
-        AccessError::InvalidKubeconfig(message) => {
-            AccessError::InvalidKubeconfig(format!("Secret {name}: {message}"))
+    let in_secret = |error| {
+        let message = format!("Secret {name}: {error}");
+        match error {
+            AccessError::CredentialsMissing(_) => AccessError::CredentialsMissing(message),
+            AccessError::Undeclared(_) => AccessError::Undeclared(message),
+            AccessError::InvalidKubeconfig(_) => AccessError::InvalidKubeconfig(message),
         }
     };
     let access = match secret.form {
@@ -232,14 +234,17 @@ fn secret_claim<'a>(
     let at = if key.is_empty() { root.key("data") } else { root.key(&format!("data[{key}]")) };
     let registration = Registration {
         id,
+        revision: secret.revision.clone(),
         locality: Locality { region: text(REGION), zone: text(ZONE) },
         network,
         allowed_endpoints: None,
         access,
         paused: false,
+        cluster_uid: secret.annotations.get(CLUSTER_UID).map(|uid| uid.as_str().into()),
         declared_by: root.object,
+        created: secret.created,
     };
-    Claim { created: secret.created, at, key, registration }
+    Claim { at, key, registration }
 }
 
 fn kubeconfig_access(content: Option<&Sensitive>, key: &str) -> Result<Access, AccessError> {
@@ -276,7 +281,9 @@ fn conflict(at: &Field, winner: &Registration) -> Diag {
 
 fn finding(at: &Field, error: &AccessError) -> Diag {
     let reason = match error {
-        AccessError::CredentialsMissing(_) => Reason::CredentialsMissing,
+        AccessError::CredentialsMissing(_) | AccessError::Undeclared(_) => {
+            Reason::CredentialsMissing
+        }
         AccessError::InvalidKubeconfig(_) => Reason::InvalidKubeconfig,
     };
     Diag::error(at, reason, error.to_string())

@@ -19,7 +19,7 @@ use crate::{
     key::{ObjectKind, ObjectName, ObjectRef},
     source::{
         decode::cut,
-        registry::{MEMBER_ID, MEMBER_LABEL, NETWORK, REGION, ZONE},
+        registry::{CLUSTER_UID, MEMBER_ID, MEMBER_LABEL, NETWORK, REGION, Revision, ZONE},
     },
 };
 
@@ -30,7 +30,7 @@ pub(super) const ARGOCD_LABEL: &str = "argocd.argoproj.io/secret-type";
 /// Annotation of such a Secret: the cluster's id.
 pub(super) const CLUSTER_ID: &str = "cluster_id";
 
-const ANNOTATIONS: [&str; 5] = [MEMBER_ID, CLUSTER_ID, REGION, ZONE, NETWORK];
+const ANNOTATIONS: [&str; 6] = [MEMBER_ID, CLUSTER_ID, CLUSTER_UID, REGION, ZONE, NETWORK];
 
 /// Everything that may declare a member.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Declarations {
 pub struct DeclaredSecret {
     /// Namespace and name.
     pub name: ObjectName,
+    /// Which state of it this is.
+    pub revision: Revision,
     /// Seconds since 1970.
     pub created: i64,
     /// How its content is to be read.
@@ -74,6 +76,8 @@ pub enum SecretForm {
 pub struct DeclaredCluster {
     /// Cluster-scoped.
     pub name: ObjectName,
+    /// Which state of it this is.
+    pub revision: Revision,
     /// Seconds since 1970.
     pub created: i64,
     /// As declared.
@@ -121,6 +125,7 @@ impl From<core::Secret> for DeclaredSecret {
         let data = data.unwrap_or_default().into_iter();
         DeclaredSecret {
             name: object_name(&metadata),
+            revision: revision(&metadata),
             created: created(&metadata),
             form,
             annotations: annotations.collect(),
@@ -155,7 +160,10 @@ pub(super) fn cluster(object: DynamicObject) -> Result<DeclaredCluster, Diag> {
     let name = object_name(&metadata);
     let content: Result<Content, _> = serde_path_to_error::deserialize::<Value, _>(data);
     match content {
-        Ok(Content { spec }) => Ok(DeclaredCluster { name, created: created(&metadata), spec }),
+        Ok(Content { spec }) => {
+            let (revision, created) = (revision(&metadata), created(&metadata));
+            Ok(DeclaredCluster { name, revision, created, spec })
+        }
         Err(err) => {
             let at = Field {
                 object: ObjectRef::fleet(ObjectKind::MemberCluster, name),
@@ -169,6 +177,13 @@ pub(super) fn cluster(object: DynamicObject) -> Result<DeclaredCluster, Diag> {
 pub(super) fn object_name(metadata: &ObjectMeta) -> ObjectName {
     let text = |own: &Option<String>| own.as_deref().unwrap_or_default().into();
     ObjectName { namespace: text(&metadata.namespace), name: text(&metadata.name) }
+}
+
+fn revision(metadata: &ObjectMeta) -> Revision {
+    Revision {
+        uid: metadata.uid.as_deref().unwrap_or_default().into(),
+        generation: metadata.generation.unwrap_or_default(),
+    }
 }
 
 fn created(metadata: &ObjectMeta) -> i64 {

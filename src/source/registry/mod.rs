@@ -42,9 +42,6 @@ pub const DEFAULT_NAMESPACES: [&str; 2] = ["convoy-system", "argocd"];
 pub const MEMBER_LABEL: &str = "convoy.dev/member";
 /// Annotation that names the member, whatever the key of its kubeconfig.
 pub const MEMBER_ID: &str = "convoy.dev/member-id";
-/// Annotation with the UID of the `kube-system` of the cluster: credentials of another cluster are
-/// refused (faults.md A9).
-pub const CLUSTER_UID: &str = "convoy.dev/cluster-uid";
 /// Annotation with the member's region.
 pub const REGION: &str = "convoy.dev/region";
 /// Annotation with the member's zone.
@@ -53,7 +50,7 @@ pub const ZONE: &str = "convoy.dev/zone";
 pub const NETWORK: &str = "convoy.dev/network";
 
 /// Every declared member by id. An id is here as long as something declares it, and after its
-/// declaration is gone it stays with [`AccessError::CredentialsMissing`]: a deleted Secret never
+/// declaration is gone it stays with [`AccessError::Undeclared`]: a deleted Secret never
 /// removes a member (faults.md A8). Published through a `tokio::sync::watch` channel.
 pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
 
@@ -62,6 +59,8 @@ pub type Registrations = Arc<BTreeMap<MemberId, Registration>>;
 pub struct Registration {
     /// As `remote-clusters` names it.
     pub id: MemberId,
+    /// The state of the object that declares it.
+    pub revision: Revision,
     /// Where it is.
     pub locality: Locality,
     /// How Envoys reach its Pods.
@@ -73,8 +72,22 @@ pub struct Registration {
     pub access: Result<Access, AccessError>,
     /// Its API is left alone; what is known of it is kept.
     pub paused: bool,
+    /// Which cluster it is: the UID of its `kube-system`, if that is declared.
+    pub cluster_uid: Option<Arc<str>>,
     /// The object to mend.
     pub declared_by: ObjectRef,
+    /// When that object was created, in seconds since 1970: of two members that are the same
+    /// cluster, the one declared first counts (faults.md A15).
+    pub created: i64,
+}
+
+/// One state of one object, as its status refers to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// `metadata.uid`.
+    pub uid: Arc<str>,
+    /// `metadata.generation`; 0 where the kind has none.
+    pub generation: i64,
 }
 
 /// How Envoys reach the Pods of a member.
@@ -101,6 +114,8 @@ pub enum Access {
 pub enum AccessError {
     /// There is no Secret, or no such key in it. Holds which.
     CredentialsMissing(String),
+    /// Nothing declares the member any more. Holds what did.
+    Undeclared(String),
     /// The credentials are refused. Holds the field and why, never a secret value.
     InvalidKubeconfig(String),
 }
@@ -109,7 +124,7 @@ impl AccessError {
     /// Stable, UpperCamelCase; the same word as in `store::Health::Stale`.
     pub fn reason(&self) -> &'static str {
         match self {
-            AccessError::CredentialsMissing(_) => "CredentialsMissing",
+            AccessError::CredentialsMissing(_) | AccessError::Undeclared(_) => "CredentialsMissing",
             AccessError::InvalidKubeconfig(_) => "InvalidKubeconfig",
         }
     }
@@ -117,11 +132,10 @@ impl AccessError {
 
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AccessError::CredentialsMissing(message) | AccessError::InvalidKubeconfig(message) => {
-                f.write_str(message)
-            }
-        }
+        let (AccessError::CredentialsMissing(message)
+        | AccessError::Undeclared(message)
+        | AccessError::InvalidKubeconfig(message)) = self;
+        f.write_str(message)
     }
 }
 

@@ -49,8 +49,18 @@ fn declare(secrets: Vec<core::Secret>, clusters: Vec<DynamicObject>) -> Declarat
 
 /// One line a member.
 fn line(registration: &Registration) -> String {
-    let Registration { id, locality, network, access, allowed_endpoints, paused, declared_by } =
-        registration;
+    let Registration {
+        id,
+        revision: _,
+        locality,
+        network,
+        access,
+        allowed_endpoints,
+        paused,
+        cluster_uid,
+        declared_by,
+        created: _,
+    } = registration;
     let access = match access {
         Ok(Access::Fleet) => "fleet".to_owned(),
         Ok(Access::Remote(credentials)) => credentials.server().to_string(),
@@ -60,7 +70,8 @@ fn line(registration: &Registration) -> String {
     let ranges =
         allowed_endpoints.as_ref().map_or(String::new(), |r| format!(" {} ranges", r.len()));
     let paused = if *paused { " paused" } else { "" };
-    format!("{id} by {declared_by}: {place} {network:?}{ranges}{paused}: {access}")
+    let uid = cluster_uid.iter().map(|uid| format!(" cluster {uid}")).collect::<String>();
+    format!("{id} by {declared_by}: {place} {network:?}{ranges}{paused}{uid}: {access}")
 }
 
 fn lines(members: &BTreeMap<MemberId, Registration>) -> Vec<String> {
@@ -86,12 +97,13 @@ fn argo_config() -> String {
 fn kubeconfig_secrets_name_members_by_key_or_annotation() {
     let (one, two) = (config(1), config(2));
     let place = json!({REGION: "hongkong", ZONE: "b", NETWORK: "overlay"});
+    let own = json!({MEMBER_ID: "c3", CLUSTER_UID: "u3"});
     let istio = json!({"labels": {"istio/multiCluster": "true"}});
     check(
         &declare(
             vec![
                 secret("by-key", 1, ours(place), &[("c1", &one), ("c2", &two)]),
-                secret("by-annotation", 1, ours(json!({MEMBER_ID: "c3"})), &[("kubeconfig", &one)]),
+                secret("by-annotation", 1, ours(own), &[("kubeconfig", &one)]),
                 secret("of-istio", 1, istio, &[("c4", &one)]),
                 secret("no-label", 1, json!({}), &[("c5", &one)]),
             ],
@@ -100,7 +112,7 @@ fn kubeconfig_secrets_name_members_by_key_or_annotation() {
         &[
             "c1 by Secret convoy-system/by-key: hongkong/b Overlay: https://10.1.0.1/",
             "c2 by Secret convoy-system/by-key: hongkong/b Overlay: https://10.2.0.1/",
-            "c3 by Secret convoy-system/by-annotation: / Underlay: https://10.1.0.1/",
+            "c3 by Secret convoy-system/by-annotation: / Underlay cluster u3: https://10.1.0.1/",
             "c4 by Secret convoy-system/of-istio: / Underlay: https://10.1.0.1/",
         ],
         &[],

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::admin::MemberReport;
+use crate::admin::{MemberReport, MemberState};
 
 fn member(id: &str) -> MemberId {
     MemberId::new(id).unwrap()
@@ -19,11 +19,12 @@ fn declared(members: &[&str]) -> Declared {
 }
 
 fn live() -> MemberReport {
-    MemberReport { synced: true, services: 1, endpoints: 2, trouble: None }
+    MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() }
 }
 
 fn failing(reason: &'static str, message: &str) -> MemberReport {
-    MemberReport { trouble: Some(Trouble { reason, message: message.into() }), ..live() }
+    let trouble = Trouble { reason, message: message.into() };
+    MemberReport { state: MemberState::Stale(trouble), ..live() }
 }
 
 /// A gateway `gw` and members that are all read.

@@ -5,3 +5,4 @@ mod property;
 mod reconnects;
 mod script;
 mod subscriptions;
+mod withholding;

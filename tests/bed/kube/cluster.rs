@@ -14,7 +14,7 @@ use kube::{
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::{daemon::Daemon, programs::Programs};
+use super::{daemon::Daemon, programs::Programs, proxy::Proxy};
 use crate::bed::{cert::Authority, poll::eventually};
 
 /// Members of `system:masters` present it; nobody outside the bed does.
@@ -22,6 +22,9 @@ const ADMIN_TOKEN: &str = "bed-admin";
 
 /// A cluster starts in four seconds; on a busy machine it must not fail a test.
 const START: Duration = Duration::from_secs(90);
+
+/// Of the proxy in front of an API server.
+const PROXY_PORT: u16 = 8443;
 
 /// Of what the cluster is made of; the others are for workloads that no test has.
 const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
@@ -109,6 +112,17 @@ impl Cluster {
         self.dir.join("kubeconfig")
     }
 
+    /// The URL at which others reach the API server.
+    pub(crate) fn server(&self) -> String {
+        url(public_address(self.number), self.number)
+    }
+
+    /// Another way to the API server, for those who are to lose it.
+    pub(crate) async fn proxy(&self) -> Proxy {
+        let address = (public_address(self.number), PROXY_PORT).into();
+        Proxy::start(address, vec![(own_address(self.number), port(self.number)).into()]).await
+    }
+
     /// A kubeconfig with a token, for those who reach the API server as others do.
     pub(crate) fn kubeconfig_with(&self, token: &str) -> String {
         self.kubeconfig_of(public_address(self.number), token)
@@ -136,10 +150,7 @@ impl Cluster {
 
     /// A client of the bed's own.
     pub(crate) async fn client(&self) -> Client {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig()).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-        Client::try_from(config).unwrap()
+        client(&self.kubeconfig()).await
     }
 
     /// What was asked of the API so far, one entry a request.
@@ -159,6 +170,14 @@ impl Cluster {
         let daemons = [&self.etcd, &self.api].into_iter().chain(&self.manager);
         daemons.map(Daemon::last_words).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A client for a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 /// Where others reach the API server of a cluster.

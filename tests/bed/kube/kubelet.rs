@@ -205,19 +205,22 @@ impl Machine {
             (None, None, _) => {
                 tokio::spawn(bind(self.client.clone(), pod.clone(), self.number));
             }
-            (None, Some(_), false) => self.start(uid, pod),
+            (None, Some(node), false) => {
+                // A pod of another node is run by whoever made that node up.
+                if let Some(n) = (1..=NODES).find(|n| node_name(self.number, *n) == *node) {
+                    self.start(uid, pod, n);
+                }
+            }
             (None, Some(_), true) => {}
         }
     }
 
-    fn start(&mut self, uid: String, pod: &Pod) {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap();
-        let n = node.rsplit('-').next().unwrap().parse().unwrap();
+    fn start(&mut self, uid: String, pod: &Pod, node: u8) {
         let (orders, inbox) = mpsc::channel(8);
         let place = Place {
             cluster: self.cluster,
             address: self.free_address(),
-            host: node_address(self.number, n),
+            host: node_address(self.number, node),
             record: self.record.clone(),
         };
         let handle = Handle {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | API server of member i, as others reach it | 10.i.0.1:6443+i |
 //! | the same server, as the bed reaches it: a cut of the first is none of the cluster | 10.i.0.2:6443+i |
+//! | a proxy in front of it, that a test may break | 10.i.0.1:8443 |
 //! | pods of member i | 10.i.1.n |
 //! | nodes of member i | 10.i.2.n |
 //! | Services of member i | 10.i.240.0/20 |
@@ -16,17 +17,19 @@
 
 pub(crate) mod cluster;
 pub(crate) mod daemon;
+pub(crate) mod keeper;
 pub(crate) mod kubectl;
 pub(crate) mod kubelet;
 pub(crate) mod pod;
 pub(crate) mod programs;
+pub(crate) mod proxy;
 
 use std::{collections::BTreeMap, path::Path};
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use self::{cluster::Cluster, kubelet::Kubelet, programs::Programs};
+use self::{cluster::Cluster, kubelet::Kubelet, programs::Programs, proxy::Proxy};
 use crate::bed::cert::Authority;
 
 /// Apart from every member's number, and from 0, where gateways are.
@@ -39,9 +42,10 @@ pub(crate) struct World {
     dir: TempDir,
 }
 
-/// A member cluster: its control plane, and its one machine.
+/// A member cluster: its control plane, another way to it, and its one machine.
 pub(crate) struct Member {
     pub(crate) cluster: Cluster,
+    pub(crate) proxy: Proxy,
     pub(crate) kubelet: Kubelet,
 }
 
@@ -62,7 +66,8 @@ impl World {
             starting.spawn(async move {
                 cluster.ready().await;
                 let kubelet = Kubelet::start(&cluster).await;
-                (cluster.name, Member { cluster, kubelet })
+                let proxy = cluster.proxy().await;
+                (cluster.name, Member { cluster, proxy, kubelet })
             });
         }
         fleet.ready().await;

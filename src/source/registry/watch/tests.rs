@@ -78,7 +78,7 @@ async fn fault_a08_members_are_registered_and_stay_without_their_secret() {
     say.send(Ok(format!("{}\n", json!({"type": "DELETED", "object": member()})))).unwrap();
     timeout(PATIENCE, members.changed()).await.unwrap().unwrap();
     let last = members.borrow_and_update().clone();
-    assert!(matches!(last[&c1].access, Err(AccessError::CredentialsMissing(_))), "{last:?}");
+    assert!(matches!(last[&c1].access, Err(AccessError::Undeclared(_))), "{last:?}");
 
     // Who nobody listens to ends.
     drop(reports);

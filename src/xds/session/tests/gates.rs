@@ -402,6 +402,25 @@ fn the_parts_of_a_composite_cluster_leave_after_it() {
 }
 
 #[test]
+fn a_listener_that_comes_back_while_routes_wait_is_sent_again() {
+    check(
+        Sotw,
+        "commit +lds:a
+         list cds               -> cds
+         ack cds
+         commit +cds:x(sds:s) -lds:a +lds:b     -> cds x
+         commit +cds:y(sds:s) +lds:a
+         list lds               -> lds a
+         ack lds
+         ack cds                -> cds x y
+         wait 2000              -> lds b
+         ack lds
+         ack cds
+         wait 2000              -> lds a b",
+    );
+}
+
+#[test]
 fn a_cluster_that_comes_back_is_not_removed() {
     check(
         Delta,

@@ -1,4 +1,5 @@
-//! Whatever happens, a quiet client holds what is published, after a bounded number of responses.
+//! Whatever happens, a quiet client holds what is published, after a bounded number of responses;
+//! and what it came with to a view that lacks a member, it keeps until the view lacks none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +12,11 @@ use proptest::prelude::*;
 use super::script::{Heard, hear, resource};
 use crate::{
     settings::{Mechanisms, Timings},
-    snapshot::{GatewayView, Kind, Resource, Version},
+    snapshot::{Coverage, GatewayView, Kind, Resource, Version},
     xds::{
         request::{Request, Variant, Wants},
         session::{Rules, Session},
+        sotw,
     },
 };
 
@@ -35,10 +37,18 @@ enum Step {
     Wait(u64),
     /// The connection breaks; the client says what it holds.
     Reconnect,
+    /// Members become known or unknown.
+    Know(Coverage),
+    /// Convoy is started again, and what it reads differs in some endpoints.
+    Restart(Coverage, u32),
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(Kind::ALL.to_vec())
+}
+
+fn coverages() -> impl Strategy<Value = Coverage> {
+    prop::sample::select(vec![Coverage::Whole, Coverage::Awaited, Coverage::Partial])
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -50,6 +60,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (kinds(), prop::bool::weighted(0.85)).prop_map(|(kind, ok)| Step::Answer(kind, ok)),
         1 => (0..40_000u64).prop_map(Step::Wait),
         1 => Just(Step::Reconnect),
+        1 => coverages().prop_map(Step::Know),
+        1 => (coverages(), 0..16u32).prop_map(|(coverage, differs)| Step::Restart(coverage, differs)),
     ];
     prop::collection::vec(step, 0..60)
 }
@@ -67,6 +79,10 @@ struct FakeEnvoy {
     refused: BTreeMap<(Kind, String), u32>,
     /// What must come whether it was refused or not: it was asked for, or its cluster came.
     expected: BTreeSet<(Kind, String)>,
+    /// Whether the stream has seen a view that waits for nobody.
+    started: bool,
+    /// What it came with, was never published here and may hold an unknown member.
+    kept: BTreeSet<(Kind, String)>,
 }
 
 impl FakeEnvoy {
@@ -81,6 +97,8 @@ impl FakeEnvoy {
             responses: 0,
             refused: BTreeMap::new(),
             expected: BTreeSet::new(),
+            started: true,
+            kept: BTreeSet::new(),
         }
     }
 
@@ -98,6 +116,7 @@ impl FakeEnvoy {
             for (name, content) in &heard.resources {
                 self.assert_expected(kind, name, *content);
             }
+            self.assert_kept(&heard);
             // What was removed and comes back is news.
             self.refused.retain(|(k, name), _| *k != kind || !heard.removed.contains(name));
             let inbox = self.inbox.entry(kind).or_default();
@@ -117,6 +136,46 @@ impl FakeEnvoy {
         }
         let again = self.refused.remove(&(kind, name.to_owned())) == Some(content);
         assert!(!again || whole || expected, "{kind} {name}@{content} is sent again");
+    }
+
+    /// Members are known, or are not, from now on.
+    fn learn(&mut self, coverage: Coverage, published: &BTreeSet<(String, u32)>) {
+        if !self.started && coverage != Coverage::Awaited {
+            self.started = true;
+            let foreign = self.held.iter().filter(|((kind, name), content)| {
+                matches!(kind, Kind::Cluster | Kind::Endpoint)
+                    && !published.contains(&(name.clone(), **content))
+            });
+            self.kept = foreign.map(|(key, _)| key.clone()).collect();
+        }
+        if coverage == Coverage::Whole {
+            self.kept.clear();
+        }
+    }
+
+    /// Nothing is said of what the client keeps. Nor of a cluster whose endpoints it keeps: that
+    /// would warm for them.
+    fn assert_kept(&mut self, heard: &Heard) {
+        let whole = self.variant == Variant::Sotw && heard.kind.is_full_state();
+        let listed: BTreeMap<_, _> = heard.resources.iter().cloned().collect();
+        for (kind, name) in self.kept.clone() {
+            let key = (kind, name.clone());
+            let held = self.held.get(&key).copied();
+            if kind == heard.kind {
+                let told = listed.get(&name).copied();
+                assert!(told.is_none() || told == held, "{kind} {name} is told");
+                let removed = heard.removed.contains(&name) || whole && told.is_none();
+                assert!(!removed, "{kind} {name} is removed");
+            }
+            if (kind, heard.kind) == (Kind::Endpoint, Kind::Cluster) {
+                let cluster = self.held.get(&(Kind::Cluster, name.clone()));
+                let told = listed.get(&name);
+                if cluster.is_none() && told.is_some() {
+                    self.kept.remove(&key);
+                }
+                assert!(cluster.is_none() || told.is_none() || told == cluster, "{name} warms");
+            }
+        }
     }
 
     fn request(&mut self, kind: Kind, wants: Wants, nonce: Option<u64>, ok: bool, now: Instant) {
@@ -155,6 +214,7 @@ impl FakeEnvoy {
     fn unsubscribe(&mut self, kind: Kind, name: &str, now: Instant) {
         if self.wanted.get_mut(&kind).is_some_and(|names| names.remove(name)) {
             self.held.remove(&(kind, name.to_owned()));
+            self.kept.remove(&(kind, name.to_owned()));
             let wants = self.wants(kind, vec![], vec![name.into()]);
             self.request(kind, wants, None, true, now);
         }
@@ -200,6 +260,8 @@ impl FakeEnvoy {
         self.inbox.clear();
         self.refused.clear();
         self.expected.clear();
+        self.kept.clear();
+        self.started = false;
         self.session.on_view(view.clone(), now);
         for kind in Kind::ALL {
             let names: Vec<_> = self.wanted.get(&kind).into_iter().flatten().cloned().collect();
@@ -207,7 +269,10 @@ impl FakeEnvoy {
                 continue;
             }
             let wants = match self.variant {
-                Variant::Sotw => self.wants(kind, vec![], vec![]),
+                Variant::Sotw => match self.wants(kind, vec![], vec![]) {
+                    Wants::List { names, .. } => Wants::List { names, version: self.version(kind) },
+                    other => other,
+                },
                 Variant::Delta => {
                     let held = self.held.iter().filter(|((k, _), _)| *k == kind);
                     let version =
@@ -224,6 +289,14 @@ impl FakeEnvoy {
             };
             self.request(kind, wants, None, true, now);
         }
+    }
+
+    /// The version of a list of what it holds.
+    fn version(&self, kind: Kind) -> String {
+        let held = self.held.iter().filter(|((k, _), _)| *k == kind);
+        let made = held.map(|((_, name), v)| Arc::new(resource(kind, name, *v, vec![])));
+        let made: Vec<_> = made.collect();
+        if made.is_empty() { String::new() } else { sotw::version_of(&made).to_string() }
     }
 
     /// Every subscribed resource that exists is held, unless this very content was refused.
@@ -265,18 +338,59 @@ fn commit(view: &GatewayView, changes: &[(Kind, usize, Option<u32>)]) -> Option<
     }))
 }
 
+fn contents(view: &GatewayView) -> impl Iterator<Item = (Kind, String, u32)> {
+    let all = Kind::ALL.into_iter().flat_map(|kind| view.table(kind).iter());
+    all.map(|resource| {
+        let (name, content) = parse(resource);
+        (resource.kind, name, content)
+    })
+}
+
+/// What versions are of: here, resources of two types may have one.
+fn versions(view: &GatewayView) -> impl Iterator<Item = (String, u32)> {
+    contents(view).map(|(_, name, content)| (name, content))
+}
+
+/// The view of a Convoy that has just started: the same, but for the endpoints whose bit is set.
+fn restart(view: &GatewayView, coverage: Coverage, differs: u32) -> GatewayView {
+    let all = contents(view).map(|(kind, name, content)| {
+        let idx = NAMES.iter().position(|known| *known == name).unwrap();
+        let other = kind == Kind::Endpoint && differs & (1 << idx) != 0;
+        (kind, idx, Some(if other { content + 10 } else { content }))
+    });
+    let all: Vec<_> = all.collect();
+    let empty = GatewayView::default();
+    let empty = empty.commit_as(coverage, []).unwrap_or(empty);
+    commit(&empty, &all).unwrap_or(empty)
+}
+
 fn run(variant: Variant, steps: &[Step]) {
     let mut now = Instant::now();
     let mut envoy = FakeEnvoy::new(variant);
     let mut view = Arc::new(GatewayView::default());
+    let mut published = BTreeSet::new();
     envoy.session.on_view(view.clone(), now);
     for step in steps {
         match step {
             Step::Commit(changes) => {
                 if let Some(next) = commit(&view, changes) {
                     view = Arc::new(next);
+                    published.extend(changes.iter().filter_map(|(_, idx, content)| {
+                        Some((NAMES[*idx].to_owned(), (*content)?))
+                    }));
                     envoy.session.on_view(view.clone(), now);
                 }
+            }
+            Step::Know(coverage) => {
+                if let Some(next) = view.commit_as(*coverage, []) {
+                    view = Arc::new(next);
+                    envoy.session.on_view(view.clone(), now);
+                }
+            }
+            Step::Restart(coverage, differs) => {
+                view = Arc::new(restart(&view, *coverage, *differs));
+                published = versions(&view).collect();
+                envoy.reconnect(&view, now);
             }
             Step::Subscribe(kind, idx) => envoy.subscribe(*kind, NAMES[*idx], now),
             Step::Unsubscribe(kind, idx) => envoy.unsubscribe(*kind, NAMES[*idx], now),
@@ -288,7 +402,13 @@ fn run(variant: Variant, steps: &[Step]) {
             }
             Step::Reconnect => envoy.reconnect(&view, now),
         }
+        envoy.learn(view.coverage, &published);
         envoy.pump(now);
+    }
+    if let Some(whole) = view.commit_as(Coverage::Whole, []) {
+        view = Arc::new(whole);
+        envoy.session.on_view(view.clone(), now);
+        envoy.learn(view.coverage, &published);
     }
     // Quiet: everything is accepted, and the timers of the gates run out.
     for _ in 0..40 {

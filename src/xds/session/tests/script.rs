@@ -3,6 +3,7 @@
 //! ```text
 //! commit +cds:a +eds:a@2 -lds:b   publish one commit; `@n` is the content, 1 if left out
 //! miss +cds:a                     the same, without waking the stream
+//! know partial                    publish what the view knows of members: whole, awaited, partial
 //! anew                            the gateway is deleted, to be made again
 //! sub cds a ^a ^b@2               delta: subscribe, with initial versions
 //! unsub cds a                     delta: unsubscribe
@@ -24,7 +25,7 @@ use prost::Message;
 
 use crate::{
     settings::{Mechanisms, Timings},
-    snapshot::{GatewayView, Kind, Resource, Version},
+    snapshot::{Coverage, GatewayView, Kind, Resource, Version},
     xds::{
         request::{Request, Variant, Wants},
         session::{Outcome, Rules, Session},
@@ -138,6 +139,16 @@ impl Run {
                 if verb == "commit" {
                     self.session.on_view(Arc::new(self.view.clone()), self.now);
                 }
+            }
+            "know" => {
+                let coverage = match words[0] {
+                    "whole" => Coverage::Whole,
+                    "awaited" => Coverage::Awaited,
+                    "partial" => Coverage::Partial,
+                    other => panic!("no view knows {other}"),
+                };
+                self.view = self.view.commit_as(coverage, []).expect("it knew something else");
+                self.session.on_view(Arc::new(self.view.clone()), self.now);
             }
             "anew" => self.view = GatewayView::default(),
             "wait" => self.now += Duration::from_millis(words[0].parse().unwrap()),

@@ -13,7 +13,7 @@ use crate::{
         load::Plan,
         workload::{State, workload},
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;
@@ -37,14 +37,14 @@ rows! { BOTH;
     row_039_same_address_in_two_members,
 }
 
-const C1: &str = "cluster-demo-1";
-const C2: &str = "cluster-demo-2";
+pub(crate) const C1: &str = "cluster-demo-1";
+pub(crate) const C2: &str = "cluster-demo-2";
 
 /// Shares follow a schedule, so they are exact to a point (semantics.md 9).
-const SCHEDULED: f64 = 1.0;
+pub(crate) const SCHEDULED: f64 = 1.0;
 
 /// The guide's active-active Ingress with so many replicas in each member.
-async fn start_web_demo(bed: &mut Bed, replicas: &[(&'static str, usize)]) {
+pub(crate) async fn start_web_demo(bed: &mut Bed, replicas: &[(&'static str, usize)]) {
     bed.deploy_service1(replicas);
     bed.fleet.apply("web-demo", WEB_DEMO);
     bed.start_guide().await;
@@ -199,7 +199,7 @@ async fn row_039_same_address_in_two_members(bed: &mut Bed) {
 }
 
 /// How often each assignment that has `address` has it.
-fn endpoints_at(dump: &serde_json::Value, address: &str) -> Vec<usize> {
+pub(crate) fn endpoints_at(dump: &serde_json::Value, address: &str) -> Vec<usize> {
     let sections = dump["configs"].as_array().unwrap().iter();
     let assignments = sections
         .filter_map(|section| section["dynamic_endpoint_configs"].as_array())

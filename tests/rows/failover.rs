@@ -13,7 +13,7 @@ use crate::{
         load::{Load, Plan, Report},
         workload::workload,
     },
-    harness::{BOTH, figure, rows},
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;
@@ -108,7 +108,7 @@ pub(crate) async fn start(bed: &mut Bed, annotate: impl Fn(Ingress) -> Ingress) 
     ROUTES.iter().for_each(|route| bed.ingress(&annotate(route.ingress())));
     bed.start_guide().await;
     for route in ROUTES {
-        bed.settle(50, &route.request(), |replies| replies.codes().only("200")).await;
+        bed.settle(10, &route.request(), |replies| replies.codes().only("200")).await;
     }
 }
 
@@ -151,6 +151,11 @@ fn excuses_posts(report: &Report, start: Instant, end: Instant) {
 
 async fn killed(bed: &mut Bed, member: &str, route: Route) {
     start(bed, as_in_the_guide).await;
+    loses_nothing_when_killed(bed, member, route).await;
+}
+
+/// Once [`start`]ed.
+pub(crate) async fn loses_nothing_when_killed(bed: &mut Bed, member: &str, route: Route) {
     let load = load(bed, route).await;
     let before = Instant::now();
     bed.kill(member);
@@ -162,6 +167,11 @@ async fn killed(bed: &mut Bed, member: &str, route: Route) {
 
 async fn partitioned(bed: &mut Bed, route: Route) {
     start(bed, as_in_the_guide).await;
+    loses_nothing_when_partitioned(bed, route).await;
+}
+
+/// Once [`start`]ed.
+pub(crate) async fn loses_nothing_when_partitioned(bed: &mut Bed, route: Route) {
     let load = load(bed, route).await;
     let before = Instant::now();
     let partition = bed.partition("c1").await;

@@ -12,7 +12,7 @@ use crate::{
         ingress::{canary, ingress},
         workload::State,
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;

@@ -10,7 +10,7 @@ use crate::{
         ingress::{Ingress, canary, ingress},
         workload::workload,
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;

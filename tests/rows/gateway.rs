@@ -1,4 +1,4 @@
-//! Rows 6 to 11: which Ingresses a gateway listens to.
+//! Rows 6 to 11 and 15: which Ingresses a gateway listens to.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::{
         ingress::ingress,
         workload::workload,
     },
-    harness::{BOTH, rows},
+    rows::{BOTH, rows},
 };
 
 rows! { BOTH;
@@ -21,6 +21,7 @@ rows! { BOTH;
     row_009_bound_class_takes_precedence,
     row_010_legacy_class_annotation,
     row_011_watch_namespace,
+    row_015_two_gateways_two_classes,
 }
 
 /// A gateway with `spec.ingress.local`, and `service1` in `c1`.
@@ -29,7 +30,7 @@ fn with_local(bed: &mut Bed, local: serde_json::Value) {
     bed.deploy_service1(&[("c1", 1)]);
 }
 
-async fn row_006_no_class_rule_serves_nothing(bed: &mut Bed) {
+pub(crate) async fn row_006_no_class_rule_serves_nothing(bed: &mut Bed) {
     with_local(bed, json!({}));
     bed.fleet.apply("web-demo", WEB_DEMO);
     bed.start().await;
@@ -79,7 +80,7 @@ async fn row_010_legacy_class_annotation(bed: &mut Bed) {
     bed.check(&[(get("/legacy"), "cluster-demo-1"), (get("/none"), "404")]).await;
 }
 
-async fn row_011_watch_namespace(bed: &mut Bed) {
+pub(crate) async fn row_011_watch_namespace(bed: &mut Bed) {
     with_local(bed, json!({"ingressClass": "mse", "watchNamespace": "a"}));
     for namespace in ["a", "b"] {
         bed.deploy(workload("c1", "web", 1).namespace(namespace));
@@ -88,4 +89,18 @@ async fn row_011_watch_namespace(bed: &mut Bed) {
     }
     bed.start().await;
     bed.check(&[(get("/a"), "web"), (get("/b"), "404")]).await;
+}
+
+async fn row_015_two_gateways_two_classes(bed: &mut Bed) {
+    bed.deploy_each(&["a", "b"]);
+    for (gateway_name, class, service) in [(GATEWAY_NAME, "mse", "a"), ("other", "other", "b")] {
+        let local = json!({"ingressClass": class});
+        bed.fleet.object(&format!("gateway-{class}"), &gateway(gateway_name, "c1,c2", local));
+        bed.ingress(&ingress(class).class(class).exact("/svc1", service));
+    }
+    bed.start().await;
+    let (mut second, client) = bed.start_second_envoy("other");
+    bed.check_over(&client, &[(get("/svc1"), "b")]).await;
+    bed.check(&[(get("/svc1"), "a")]).await;
+    second.kill();
 }

@@ -6,8 +6,14 @@ use convoy::diag::Reason;
 use serde_json::Value;
 
 use crate::{
-    bed::{Bed, client::get, guide::WEB_DEMO, ingress::ingress, load::Plan},
-    harness::{BOTH, figure, rows},
+    bed::{
+        Bed,
+        client::get,
+        guide::{GATEWAY_NAME, WEB_DEMO},
+        ingress::ingress,
+        load::Plan,
+    },
+    rows::{BOTH, figure, rows},
 };
 
 rows! { BOTH;
@@ -66,7 +72,7 @@ async fn row_185_envoy_restarts(bed: &mut Bed) {
     start_web_demo(bed, &[("c1", 2), ("c2", 1)]).await;
     bed.check(&[(get("/svc2"), "404")]).await;
     let start = Instant::now();
-    bed.start_envoy(crate::bed::guide::GATEWAY_NAME).await;
+    bed.start_envoy(GATEWAY_NAME).await;
     let replies = bed.http().hit(500, &get("/svc1")).await;
     // Live means complete: not one request met a route without its cluster.
     assert!(replies.codes().only("200"), "{:?}", replies.codes());
@@ -89,7 +95,7 @@ async fn row_186_one_bad_ingress(bed: &mut Bed) {
 
 async fn row_187_two_envoys(bed: &mut Bed) {
     start_web_demo(bed, &[("c1", 9), ("c2", 1)]).await;
-    let (mut second, client) = bed.start_second_envoy();
+    let (mut second, client) = bed.start_second_envoy(GATEWAY_NAME);
     for client in [bed.http(), client] {
         bed.settle_over(&client, 1000, &get("/svc1"), |replies| {
             replies.envs().shares(&[(C1, 90.0), (C2, 10.0)], 1.0)

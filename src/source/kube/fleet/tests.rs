@@ -1,0 +1,283 @@
+//! What is decided, as tables, and what is asked of an API server that answers as it is told.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{body::Body, http::Uri, response::Response};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::*;
+use crate::{
+    key::ObjectName,
+    source::{
+        kube::{
+            request::{Fault, Trouble},
+            watch::{Seen, Sighting},
+        },
+        registry::fake_api,
+    },
+    store::{Health, Object, Secret},
+};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn wanted(secrets: &[&str]) -> Wanted {
+    let name = |name: &&str| ObjectName::new("shop", name);
+    let secrets = secrets.iter().map(name).collect();
+    Wanted { is_known: true, secrets, pod_namespaces: BTreeSet::new() }
+}
+
+fn said(change: &Change) -> String {
+    match change {
+        Change::Upsert(_, object) => format!("+{}", object.name()),
+        Change::Delete(_, _, name) => format!("-{name}"),
+        Change::Listed(_) => "listed".into(),
+        Change::Synced(_) => "synced".into(),
+        Change::Health(_, Health::Stale { reason, .. }) => (*reason).into(),
+        Change::Health(_, health) => format!("{health:?}"),
+        Change::Report { diags, .. } => format!("findings: {}", diags.len()),
+        Change::Replace(..) | Change::Register(..) | Change::Unregister(_) => "unexpected".into(),
+    }
+}
+
+fn outline(changes: &[Change]) -> String {
+    changes.iter().map(said).collect::<Vec<_>>().join(" ")
+}
+
+/// Secrets as a list or a watch shows them.
+fn secrets(names: &[&str]) -> Vec<Sighting> {
+    let sighting = |name: &&str| {
+        let name = ObjectName::new("shop", name);
+        let secret = Secret { name: name.clone(), pair: None, problem: Some("test".into()) };
+        Sighting { name, seen: Seen::Object(Object::Secret(secret.into()), vec![]) }
+    };
+    names.iter().map(sighting).collect()
+}
+
+fn tls() -> Key {
+    Key::TlsSecrets("shop".into())
+}
+
+fn named(name: &str) -> Key {
+    Key::Secret(ObjectName::new("shop", name))
+}
+
+fn failed(fault: Fault) -> News {
+    News::Failed(Trouble::new(fault, "as the test says"))
+}
+
+/// A fleet that has been read, with these Secrets wanted.
+fn synced(secrets: &[&str]) -> State {
+    let mut state = State::default();
+    state.start();
+    for key in [Key::Gateways, Key::Classes, Key::Ingresses] {
+        state.hear(&key, News::Listed(vec![]));
+    }
+    state.know_members();
+    state.want(wanted(&[]));
+    state.want(wanted(secrets));
+    state
+}
+
+#[test]
+fn a_fleet_is_synced_when_wanted_secrets_were_listed_and_members_are_known() {
+    let mut state = State::default();
+    assert_eq!(state.start().begun, [Key::Gateways, Key::Classes, Key::Ingresses]);
+    let list = || News::Listed(vec![]);
+    assert_eq!(outline(&state.hear(&Key::Ingresses, list()).changes), "");
+    assert_eq!(outline(&state.hear(&Key::Classes, list()).changes), "");
+    assert_eq!(outline(&state.hear(&Key::Gateways, list()).changes), "listed");
+    let step = state.want(wanted(&["cert", "opaque"]));
+    assert_eq!((step.begun, outline(&step.changes)), (vec![tls()], String::new()));
+    let step = state.hear(&tls(), News::Listed(secrets(&["cert", "unused"])));
+    assert_eq!(step.begun, [named("opaque")]);
+    assert_eq!(outline(&step.changes), "+shop/cert +shop/unused");
+    let step = state.hear(&named("opaque"), News::Listed(secrets(&["opaque"])));
+    assert_eq!(outline(&step.changes), "+shop/opaque");
+    assert_eq!(outline(&state.know_members().changes), "synced Live");
+}
+
+#[test]
+fn what_a_first_reading_says_about_secrets_means_nothing() {
+    let mut state = State::default();
+    state.start();
+    let early = Wanted { is_known: false, ..wanted(&["cert"]) };
+    assert_eq!(state.want(early).begun, []);
+}
+
+#[test]
+fn watches_begin_and_end_with_what_is_wanted() {
+    let mut state = synced(&["cert"]);
+    state.hear(&tls(), News::Listed(secrets(&["cert"])));
+    let step = state.want(wanted(&["cert", "missing"]));
+    assert_eq!((step.begun, step.ended), (vec![named("missing")], vec![]));
+    let step = state.want(wanted(&["cert"]));
+    assert_eq!((step.begun, step.ended), (vec![], vec![named("missing")]));
+    let step = state.want(wanted(&[]));
+    assert_eq!((step.ended, outline(&step.changes)), (vec![tls()], "-shop/cert".into()));
+    // On its way when the watch was ended.
+    assert_eq!(outline(&state.hear(&tls(), News::Listed(secrets(&["late"]))).changes), "");
+}
+
+#[test]
+fn a_secret_that_two_watches_show_is_gone_when_neither_does() {
+    let mut state = synced(&["cert"]);
+    state.hear(&tls(), News::Listed(vec![]));
+    let again = |name: &str| News::Changed(secrets(&[name]).remove(0));
+    assert_eq!(outline(&state.hear(&named("cert"), again("cert")).changes), "+shop/cert");
+    // It was made again, with the type that it should have: the first watch is not needed.
+    let step = state.hear(&tls(), again("cert"));
+    assert_eq!((step.ended, outline(&step.changes)), (vec![named("cert")], "+shop/cert".into()));
+    let gone = Sighting { name: ObjectName::new("shop", "cert"), seen: Seen::Absent };
+    let step = state.hear(&tls(), News::Changed(gone));
+    assert_eq!((step.begun, outline(&step.changes)), (vec![named("cert")], "-shop/cert".into()));
+}
+
+#[test]
+fn what_is_wrong_is_said_once_and_withdrawn() {
+    let mut state = synced(&[]);
+    let mut check = |key: Key, news: News, expect: &str| {
+        assert_eq!(outline(&state.hear(&key, news).changes), expect, "{key:?}");
+    };
+    // A server may end a watch at any time.
+    check(Key::Ingresses, failed(Fault::Unreachable), "");
+    check(Key::Ingresses, failed(Fault::Unreachable), "Unreachable");
+    check(Key::Ingresses, failed(Fault::Unreachable), "");
+    check(Key::Classes, News::Contact, "");
+    check(Key::Ingresses, News::Contact, "Live");
+    // A decision of somebody counts at once.
+    check(Key::Classes, failed(Fault::Forbidden), "Forbidden");
+    check(Key::Gateways, failed(Fault::KindUnavailable), "KindUnavailable findings: 1");
+    check(Key::Gateways, News::Contact, "Forbidden findings: 0");
+    check(Key::Classes, News::Contact, "Live");
+}
+
+type Lines = mpsc::UnboundedSender<Result<String, std::io::Error>>;
+
+/// What the API server of a test serves, and what it was asked.
+#[derive(Default)]
+struct Served {
+    has_crd: bool,
+    lists: Vec<String>,
+    /// Whom to tell events, by path.
+    watches: BTreeMap<String, Lines>,
+}
+
+/// An API server with a gateway, and a Secret for every selector; and a fleet that is read from it.
+struct Scene {
+    served: Arc<Mutex<Served>>,
+    wanted: watch::Sender<Wanted>,
+    changes: mpsc::Receiver<Vec<Change>>,
+}
+
+impl Scene {
+    async fn start(has_crd: bool) -> Scene {
+        let served = Arc::new(Mutex::new(Served { has_crd, ..Served::default() }));
+        let api = fake_api::serve({
+            let served = served.clone();
+            move |_, uri, _| answer(&mut served.lock().unwrap(), uri)
+        });
+        let config = ::kube::Config::new(format!("http://{}", api.await).parse().unwrap());
+        let client = Client::try_from(config).unwrap();
+        let (wanted, asked) = watch::channel(Wanted::default());
+        let (sender, changes) = mpsc::channel(8);
+        let timings = SourceTimings::PRODUCTION.faster(20);
+        let (registered, members) = oneshot::channel();
+        registered.send(()).unwrap();
+        spawn_fleet(client, asked, sender, SourceMeter::default(), timings, members);
+        Scene { served, wanted, changes }
+    }
+
+    /// What comes, up to and with this.
+    async fn until(&mut self, last: &str) -> String {
+        let mut all = Vec::new();
+        while all.last().is_none_or(|said| said != last) {
+            let batch = timeout(PATIENCE, self.changes.recv()).await;
+            let batch = batch.unwrap_or_else(|_| panic!("{last} did not come after {all:?}"));
+            all.extend(batch.unwrap().iter().map(said));
+        }
+        all.join(" ")
+    }
+
+    /// The lists of Secrets that were asked for.
+    fn secret_lists(&self) -> Vec<String> {
+        let lists = self.served.lock().unwrap().lists.clone();
+        lists.into_iter().filter(|path| path.contains("secrets")).collect()
+    }
+}
+
+fn answer(served: &mut Served, uri: &Uri) -> Response {
+    let path = uri.path().to_owned();
+    if path.ends_with("mseingressconfigs") && !served.has_crd {
+        return fake_api::not_found();
+    }
+    let query = uri.query().unwrap_or_default();
+    let selector = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="));
+    if query.contains("watch=true") {
+        let (lines, body) = mpsc::unbounded_channel();
+        served.watches.insert(path, lines);
+        return Response::new(Body::from_stream(UnboundedReceiverStream::new(body)));
+    }
+    served.lists.push(format!("{path} {}", selector.unwrap_or_default()));
+    let items = match selector {
+        Some(selector) => vec![secret(if selector.starts_with("type") { "cert" } else { "old" })],
+        None if path.ends_with("mseingressconfigs") => vec![json!({
+            "metadata": {"name": "hongkong"}, "spec": {},
+        })],
+        None => vec![],
+    };
+    fake_api::ok(&json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+}
+
+fn secret(name: &str) -> Value {
+    json!({"metadata": {"namespace": "shop", "name": name}, "type": "Opaque"})
+}
+
+#[tokio::test]
+async fn fault_s03_secrets_are_read_only_where_they_are_named() {
+    let mut scene = Scene::start(true).await;
+    assert_eq!(scene.until("listed").await, "Syncing +hongkong listed");
+    assert_eq!(scene.secret_lists(), [""; 0]);
+    scene.wanted.send_replace(wanted(&["cert", "old"]));
+    assert_eq!(scene.until("Live").await, "+shop/cert +shop/old synced Live");
+    let path = "/api/v1/namespaces/shop/secrets";
+    let expect =
+        [format!("{path} type%3Dkubernetes.io%2Ftls"), format!("{path} metadata.name%3Dold")];
+    assert_eq!(scene.secret_lists(), expect);
+    scene.wanted.send_replace(wanted(&[]));
+    assert_eq!(scene.until("-shop/old").await, "-shop/cert -shop/old");
+}
+
+#[tokio::test]
+async fn a_crd_that_is_installed_later_is_used() {
+    let mut scene = Scene::start(false).await;
+    let expect = "Syncing KindUnavailable findings: 1";
+    assert_eq!(scene.until("findings: 1").await, expect);
+    scene.served.lock().unwrap().has_crd = true;
+    let rest = scene.until("listed").await;
+    assert!(rest.ends_with("+hongkong listed"), "{rest}");
+}
+
+#[tokio::test]
+async fn fault_b05_a_kind_that_is_not_served_any_more_is_kept() {
+    let mut scene = Scene::start(true).await;
+    scene.until("listed").await;
+    scene.wanted.send_replace(wanted(&[]));
+    scene.until("Live").await;
+    {
+        let mut served = scene.served.lock().unwrap();
+        served.has_crd = false;
+        // Every watch ends.
+        served.watches.clear();
+    }
+    assert_eq!(scene.until("findings: 1").await, "KindUnavailable findings: 1");
+    scene.served.lock().unwrap().has_crd = true;
+    // Nothing of it was ever taken back, so nothing has to come again.
+    assert_eq!(scene.until("findings: 0").await, "Live findings: 0");
+}
