@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "most of the bed is for the Envoy tests")]
 #[path = "../bed/mod.rs"]
 mod bed;
+mod chart;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
 mod guide;
@@ -35,5 +36,5 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    harness::main(&[pods::SCENARIO, guide::SCENARIO, table::scenario()])
+    harness::main(&[pods::SCENARIO, guide::SCENARIO, chart::SCENARIO, table::scenario()])
 }
