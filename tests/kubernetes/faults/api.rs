@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convoy::rbac::MEMBER_ACCOUNT;
+use convoy::{rbac::MEMBER_ACCOUNT, resources::defaults::MAX_EJECTION};
 
 use super::{
     PODS, addresses, all_serve, audit, degraded, lasting, metric, outage,
@@ -82,14 +82,18 @@ async fn fault_a01_member_api_killed(scene: &mut Scene) {
     // Now its pods die too, and nobody is left who could say so.
     let kubelet = &scene.world.member("c1").kubelet;
     assert_eq!(kubelet.order("web-demo", Order::Kill).await, PODS);
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     kubelet.order("web-demo", Order::Revive).await;
     trial.end(scene).await;
     scene.world.member_mut("c1").cluster.restart_api().await;
     let took = recovered(scene, "c1", within(35)).await;
     figure(&format!("read again {took:?} after it was ready"));
     synced(scene, "True").await;
-    all_serve(scene, MEMBERS).await;
+    eventually(MAX_EJECTION + SETTLE, "the pods that came back serve", || async {
+        let envs = scene.bed.http().hit(30, &get("/svc1")).await.envs();
+        if envs.0.len() == MEMBERS.len() { Ok(()) } else { Err(format!("{envs:?}")) }
+    })
+    .await;
 }
 
 /// The condition `Synced` of [`MEMBER_CLUSTER`].
@@ -119,7 +123,7 @@ async fn fault_a01_member_api_paused(scene: &mut Scene) {
     scene.world.member("c1").cluster.api.pause();
     let took = degraded(scene, "c1", "Unreachable", within(80)).await;
     figure(&format!("said to be unreachable after {took:?}"));
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     scene.world.member("c1").cluster.api.resume();
     let took = recovered(scene, "c1", within(35)).await;
     figure(&format!("read again after {took:?}"));
@@ -133,7 +137,7 @@ async fn fault_a14_member_api_partitioned(scene: &mut Scene) {
     let partition = Partition::cut(&format!("{}/32", address.ip()), address).await;
     let took = degraded(scene, "c1", "Unreachable", within(76)).await;
     figure(&format!("said to be unreachable after {took:?}"));
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     drop(partition);
     let took = recovered(scene, "c1", within(10)).await;
     figure(&format!("read again {took:?} after the partition"));
@@ -176,7 +180,7 @@ async fn fault_a05_member_api_flaps(scene: &mut Scene) {
     for _ in 0..cycles {
         for way in [Way::Closed, Way::Open] {
             scene.world.member("c1").proxy.set(way);
-            trial.goes_on(lasting(5)).await;
+            trial.goes_on(scene, lasting(5)).await;
         }
     }
     recovered(scene, "c1", within(35)).await;
@@ -207,7 +211,7 @@ async fn fault_b03_fleet_api_killed(scene: &mut Scene) {
     .await;
     scale(scene, "c1", PODS + 1).await;
     changes_are_served(&mut probe).await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     trial.end(scene).await;
     scene.world.fleet.restart_api().await;
     let route = ingress("after").exact("/after", "service1").manifest();
@@ -256,7 +260,7 @@ async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
         if n == 2 { Ok(()) } else { Err(n.to_string()) }
     })
     .await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     // The one that knew the dead member has its endpoints still, and was told nothing.
     trial.end(scene).await;
     scene.world.member_mut("c3").cluster.restart_api().await;

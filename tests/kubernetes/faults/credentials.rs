@@ -64,7 +64,7 @@ async fn fault_a06_another_authority_signs_the_certificate(scene: &mut Scene) {
     own.proxy.set(Way::Impostor);
     let took = degraded(scene, "c1", "TlsVerify", within(80)).await;
     figure(&format!("said to be distrusted after {took:?}"));
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     // Not a byte of a request was entrusted to it.
     assert_eq!(own.proxy.overheard(), 0);
     scene.declare_at("c1", &own.cluster.server());
@@ -82,7 +82,7 @@ async fn fault_a07_the_token_is_void(scene: &mut Scene) {
     cluster.kubectl(&format!("delete serviceaccount convoy-member -n {SYSTEM}"));
     let took = degraded(scene, "c1", "Unauthorized", TOKEN_CACHE + within(80)).await;
     figure(&format!("said to be unauthorized after {took:?}"));
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     mend(scene, "c1");
     let took = recovered(scene, "c1", within(30)).await;
     figure(&format!("read again {took:?} after the Secret was mended"));
@@ -103,7 +103,7 @@ async fn fault_a07_one_kind_is_forbidden(scene: &mut Scene) {
     figure(&format!("said to be forbidden after {took:?}"));
     // Without its EndpointSlices, a Service that goes is not believed either.
     cluster.kubectl(&format!("delete service service1 -n {NAMESPACE}"));
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     cluster.apply(&workload::web_demo("c1", PODS), "");
     ready_addresses(cluster, "service1", PODS).await;
     mend(scene, "c1");
@@ -116,7 +116,7 @@ async fn fault_a08_the_secret_is_deleted(scene: &mut Scene) {
     let trial = Trial::begin(scene, MEMBERS).await;
     scene.world.fleet.kubectl(&format!("delete secret convoy-member-c1 -n {SYSTEM}"));
     degraded(scene, "c1", "CredentialsMissing", within(80)).await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     mend(scene, "c1");
     recovered(scene, "c1", within(35)).await;
     trial.end(scene).await;
@@ -149,7 +149,7 @@ async fn rotate(scene: &Scene, reason: &str, replace: impl FnOnce()) {
     replace();
     degraded(scene, "c1", reason, within(80)).await;
     probe.times(2).await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     let shard = shard(scene, "c1").await;
     assert!(addresses(&shard).all(|address| address.starts_with("10.1.")), "{shard:?}");
     mend(scene, "c1");
@@ -167,7 +167,7 @@ async fn fault_a15_an_id_is_declared_twice(scene: &mut Scene) {
     scene.replicas[0].process.restart();
     scene.replicas[0].ready().await;
     conflict_is_said(scene, true).await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     assert_eq!(trouble(scene, "member c1").await.unwrap(), None);
     scene.world.fleet.kubectl(&format!("delete secret a-younger -n {SYSTEM}"));
     conflict_is_said(scene, false).await;
@@ -193,7 +193,7 @@ async fn fault_a15_a_cluster_is_declared_twice(scene: &mut Scene) {
     associate(scene, "c1,c2,c3,a1");
     degraded(scene, "a1", "Conflicted", within(80)).await;
     assert_eq!(shard(scene, "a1").await, [""; 0]);
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     associate(scene, "c1,c2,c3");
     scene.world.fleet.kubectl(&format!("delete secret a-younger -n {SYSTEM}"));
     trial.end(scene).await;
@@ -211,7 +211,7 @@ async fn fault_a16_a_member_leaves(scene: &mut Scene) {
     };
     associate(scene, "c1,c3");
     has(&[]).await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     associate(scene, "c1,c2,c3");
     has(&before).await;
     trial.end(scene).await;

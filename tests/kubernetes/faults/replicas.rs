@@ -104,7 +104,7 @@ async fn fault_c01_a_replica_is_killed(scene: &mut Scene) {
         if idx == first { Err("it is with the first".to_owned()) } else { Ok(idx) }
     })
     .await;
-    trial.goes_on(outage()).await;
+    trial.goes_on(scene, outage()).await;
     // It said what it has, and was told nothing.
     assert_eq!(responses(&scene.replicas[other]).await, 0);
     assert_eq!(told(scene).await, before);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::shard;
 use crate::{
     bed::{
-        client::{Request, get},
+        client::get,
         load::{Load, Plan},
     },
     rows::figure,
@@ -25,33 +25,38 @@ pub(super) struct Trial {
 impl Trial {
     /// Begins while all is well.
     pub(super) async fn begin(scene: &Scene, kept: &[&'static str]) -> Trial {
-        Trial::of(scene, get("/svc1"), kept).await
-    }
-
-    /// The same with other requests.
-    pub(super) async fn of(scene: &Scene, request: Request, kept: &[&'static str]) -> Trial {
         let mut shards = BTreeMap::new();
         for member in kept {
             shards.insert(*member, shard(scene, member).await);
         }
-        let plan = Plan { name: "load", request, gets_per_second: RATE, posts_per_second: 0 };
+        let plan = Plan {
+            name: "load",
+            request: get("/svc1"),
+            gets_per_second: RATE,
+            posts_per_second: 0,
+        };
         let trial = Trial { load: scene.bed.load(&plan), kept: shards };
-        trial.goes_on(Duration::from_millis(100)).await;
+        // Whatever breaks next, breaks under load.
+        trial.load.sends(10).await;
         trial
     }
 
     /// Lets it go on for so long.
-    pub(super) async fn goes_on(&self, time: Duration) {
+    ///
+    /// # Panics
+    /// If endpoints that were to stay did not.
+    pub(super) async fn goes_on(&self, scene: &Scene, time: Duration) {
         let requests = time.as_secs_f64() * f64::from(RATE);
         self.load.sends(requests.ceil() as usize).await;
+        for (member, before) in &self.kept {
+            assert_eq!(shard(scene, member).await, *before, "endpoints of {member}");
+        }
     }
 
     /// # Panics
     /// If a request failed, or endpoints that were to stay did not.
     pub(super) async fn end(self, scene: &Scene) {
-        for (member, before) in &self.kept {
-            assert_eq!(shard(scene, member).await, *before, "endpoints of {member}");
-        }
+        self.goes_on(scene, Duration::ZERO).await;
         let report = self.load.stop().await;
         figure(&report.figures());
         assert_eq!(report.lost(), 0, "{:?}", report.failures());
