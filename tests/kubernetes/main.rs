@@ -11,6 +11,7 @@
 #[allow(dead_code, reason = "most of the bed is for the Envoy tests")]
 #[path = "../bed/mod.rs"]
 mod bed;
+mod chart;
 #[path = "../bed/kube/mod.rs"]
 mod clusters;
 mod faults;
@@ -36,6 +37,6 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    let scenarios = vec![pods::SCENARIO, guide::SCENARIO, table::scenario()];
+    let scenarios = vec![pods::SCENARIO, guide::SCENARIO, table::scenario(), chart::SCENARIO];
     harness::main(&[scenarios, faults::scenarios()].concat())
 }

@@ -1,4 +1,5 @@
-//! Rows 31 to 35 and 38: a member's API is out of reach, the control plane dies, credentials change.
+//! Rows 31 to 35, 38, 56, 191 and 192: a member's API is out of reach, the control plane dies,
+//! credentials change, pods die.
 //!
 //! Whoever is to lose the API of a member is Convoy alone: each member is declared at its proxy. Timers
 //! of Convoy are scaled down, so that a row sees a member go stale and come back.
@@ -34,6 +35,9 @@ steps! {
     row_034_control_plane_killed,
     row_035_control_plane_restarted_without_a_member,
     row_038_kubeconfig_rotated,
+    row_056_row_191_first_member_killed,
+    row_056_row_192_first_member_partitioned,
+    row_191_second_member_killed,
 }
 
 /// 9 pods in the first member, 1 in the second.
@@ -203,4 +207,19 @@ async fn row_038_kubeconfig_rotated(scene: &mut Scene) {
     scene.bed.shares(400, &get("/svc1"), &[(C1, 75.0), (C2, 25.0)], SCHEDULED).await;
     remote_clusters(&scene.world.fleet, BOTH_HEALTHY).await;
     loses_nothing(load).await;
+}
+
+/// One fault for all that it is to show: steps are played one by one, and a fault lasts 18 s.
+const BOTH_PATTERNS: [Route; 2] = [Route::ActiveActive, Route::PrimarySecondary];
+
+async fn row_056_row_191_first_member_killed(scene: &mut Scene) {
+    failover::killed(&mut scene.bed, "c1", &BOTH_PATTERNS).await;
+}
+
+async fn row_056_row_192_first_member_partitioned(scene: &mut Scene) {
+    failover::partitioned(&mut scene.bed, &BOTH_PATTERNS).await;
+}
+
+async fn row_191_second_member_killed(scene: &mut Scene) {
+    failover::killed(&mut scene.bed, "c2", &[Route::ActiveActive]).await;
 }

@@ -1,0 +1,111 @@
+{{- define "convoy.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The release's name, with the chart's unless it is in it. */}}
+{{- define "convoy.fullname" -}}
+{{- $name := include "convoy.name" . }}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- .Values.fullnameOverride | default $full | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "convoy.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "convoy.fullname" .) "default" }}
+{{- .Values.serviceAccount.name | default $default }}
+{{- end }}
+
+{{/* Takes a list: the root and the component. */}}
+{{- define "convoy.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "convoy.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Takes a list: the root and the component. */}}
+{{- define "convoy.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{ include "convoy.selectorLabels" . }}
+app.kubernetes.io/part-of: convoy
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Takes a list: an image, and its tag unless it has one. */}}
+{{- define "convoy.image" -}}
+{{- $image := index . 0 }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $image.repository $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $image.repository ($image.tag | default (index . 1)) }}
+{{- end }}
+{{- end }}
+
+{{/* Takes a list: an IP address and a port. */}}
+{{- define "convoy.address" -}}
+{{- printf (contains ":" (index . 0) | ternary "[%s]:%v" "%s:%v") (index . 0) (index . 1) }}
+{{- end }}
+
+{{/* What the pod security standard `restricted` asks of a Pod. Takes the root. */}}
+{{- define "convoy.podSecurityContext" -}}
+runAsNonRoot: true
+{{- if not (kindIs "invalid" .Values.runAsUser) }}
+runAsUser: {{ .Values.runAsUser }}
+runAsGroup: {{ .Values.runAsUser }}
+fsGroup: {{ .Values.runAsUser }}
+{{- end }}
+seccompProfile: { type: RuntimeDefault }
+{{- end }}
+
+{{/* And of a container, with nothing to write to but what is mounted. */}}
+{{- define "convoy.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/* Over zones, then over nodes. Takes a list: the root and selector labels. */}}
+{{- define "convoy.spread" -}}
+{{- $labels := index . 1 }}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- $labels | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+
+{{/* Namespaces whose Secrets declare members, as a YAML list. */}}
+{{- define "convoy.memberNamespaces" -}}
+{{- .Values.memberNamespaces | default (list .Release.Namespace "argocd") | uniq | toYaml }}
+{{- end }}
+
+{{/* Name of the objects of a gateway's Envoys. Takes a list: the root and the gateway. */}}
+{{- define "convoy.gatewayName" -}}
+{{- $name := printf "%s-%s" (include "convoy.fullname" (index . 0)) (index . 1).name }}
+{{- if gt (len $name) 63 }}
+{{- fail (printf "%s is longer than the name of a Service may be: shorten it with fullnameOverride" $name) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
+{{/* NAMESPACE/NAME of the Service whose addresses are published; empty for none. */}}
+{{- define "convoy.publishService" -}}
+{{- if .Values.publishService }}
+{{- .Values.publishService }}
+{{- else if and (eq (len .Values.gateways) 1) (not .Values.publishAddresses) }}
+{{- $gateway := first .Values.gateways }}
+{{- $envoy := mergeOverwrite (deepCopy .Values.envoy) $gateway }}
+{{- if eq $envoy.service.type "LoadBalancer" }}
+{{- printf "%s/%s" .Release.Namespace (include "convoy.gatewayName" (list . $gateway)) }}
+{{- end }}
+{{- end }}
+{{- end }}

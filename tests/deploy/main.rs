@@ -1,0 +1,63 @@
+//! What people install: the charts as Helm renders them, what is derived from them, and what Prometheus
+//! and Grafana are given.
+//!
+//! Helm and promcheck are built by `tests/bed/programs.sh`. Without them the tests are skipped, loudly;
+//! with `CI` set they fail.
+
+// Tests state their assumptions by failing.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod account;
+mod chart;
+mod derived;
+mod observability;
+mod program;
+
+use std::{env, process::ExitCode};
+
+use libtest_mimic::{Arguments, Trial};
+
+/// Functions with their names.
+macro_rules! named {
+    ($($test:path),+ $(,)?) => { [$((stringify!($test), $test as fn())),+] };
+}
+
+fn main() -> ExitCode {
+    let tests = named![
+        account::fault_s03_the_chart_grants_the_table_and_nothing_else,
+        account::every_role_is_bound_to_the_account_of_convoy,
+        chart::lint_finds_nothing,
+        chart::what_is_unknown_or_unsafe_is_refused,
+        chart::fault_s21_every_pod_is_restricted,
+        chart::flags_are_those_of_serve,
+        chart::envoy_understands_its_arguments,
+        chart::strangers_do_not_reach_xds,
+        chart::notes_warn_of_plaintext,
+        chart::definitions_stay_behind,
+        derived::copies_are_up_to_date,
+        derived::install_yaml_is_up_to_date,
+        derived::the_bootstrap_is_what_convoy_prints,
+        derived::the_readme_lists_the_values,
+        observability::rules_and_expressions_parse,
+        observability::every_alert_says_what_is_lost,
+        observability::names_are_those_of_metrics,
+    ];
+    let missing = program::missing();
+    let skip = missing.is_some() && env::var_os("CI").is_none();
+    if let Some(missing) = missing.as_ref().filter(|_| skip) {
+        eprintln!("\n*** THE TESTS OF WHAT IS DEPLOYED ARE SKIPPED: {missing} ***\n");
+    }
+    let trial = |(name, test): (&str, fn())| {
+        let missing = missing.clone();
+        let run = move || match missing {
+            Some(missing) => Err(missing.into()),
+            None => {
+                test();
+                Ok(())
+            }
+        };
+        Trial::test(name, run).with_ignored_flag(skip)
+    };
+    let trials = tests.map(trial).into_iter().collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
