@@ -51,7 +51,7 @@ static_resources:
       cluster_name: service1
       endpoints:
       - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 10.1.1.1, port_value: 8080}}}}}}
+        - endpoint: {{address: {{socket_address: {{address: 10.1.128.1, port_value: 8080}}}}}}
 "#,
         ADMIN.ip(),
         ADMIN.port()

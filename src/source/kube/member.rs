@@ -30,12 +30,15 @@ use crate::{
             meter::SourceMeter,
             mirror::Mirror,
             probe::ClusterUid,
-            request::Trouble,
+            request::{Fault, Trouble},
         },
         registry::{Access, AccessError, Registration},
     },
     store::{Change, Health, Registered},
 };
+
+/// The reason of a member that does not answer.
+const UNREACHABLE: &str = Fault::Unreachable.reason();
 
 /// How much sooner than a deadline its passing is noticed: as a part of the deadline.
 const JUDGEMENTS: u32 = 16;
@@ -260,7 +263,16 @@ impl Member {
         proven.and_then(Connection::uid).or(self.identity.as_ref())
     }
 
+    /// A cluster whose declaration is gone may be declared anew under another id. Neither of the
+    /// two yields then: whoever still names the old id keeps its endpoints (faults.md A8).
+    fn is_undeclared(&self) -> bool {
+        matches!(self.registration.access, Err(AccessError::Undeclared(_)))
+    }
+
     fn rival(&self, uid: &ClusterUid) -> Option<Rival> {
+        if self.is_undeclared() {
+            return None;
+        }
         self.common.claims.rival(uid, &Rank::of(&self.registration))
     }
 
@@ -314,7 +326,8 @@ impl Member {
     }
 
     fn claim(&mut self) {
-        let claim = self.uid().map(|uid| Claim {
+        let uid = self.uid().filter(|_| !self.is_undeclared());
+        let claim = uid.map(|uid| Claim {
             uid: uid.clone(),
             rank: Rank::of(&self.registration),
             is_served: self.is_served,
@@ -324,10 +337,11 @@ impl Member {
 
     /// Says what is declared of the member and how it is, if that is news.
     async fn say(&mut self) -> Result<(), Closed> {
-        let (registered, health) = (self.registration.registered(), self.health());
+        let (said_what, said_how) = self.said.take().unzip();
+        let registered = self.registration.registered();
+        let health = steady(said_how.as_ref(), self.health());
         let mut changes = Vec::new();
         let id = self.id().clone();
-        let (said_what, said_how) = self.said.take().unzip();
         if said_what.as_ref() != Some(&registered) {
             changes.push(Change::Register(id.clone(), registered.clone()));
         }
@@ -390,6 +404,34 @@ impl Member {
     }
 }
 
+/// While an API server is out of reach each attempt may fail in its own way. The first message
+/// stands, so that statuses are not written for every one (faults.md A5).
+fn steady(before: Option<&Health>, now: Health) -> Health {
+    let is_lost = |health: &Health| matches!(health, Health::Stale { reason: UNREACHABLE, .. });
+    before.filter(|before| is_lost(before) && is_lost(&now)).cloned().unwrap_or(now)
+}
+
 fn said(trouble: &Trouble) -> (&'static str, String) {
     (trouble.reason(), trouble.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_a05_a_lost_member_keeps_its_first_message_and_no_other_does() {
+        let stale = |reason, message: &str| Health::Stale { reason, message: message.to_owned() };
+        let (reset, eof) = (stale("Unreachable", "reset"), stale("Unreachable", "eof"));
+        let (forbidden, refused) = (stale("Forbidden", "pods"), stale("Forbidden", "services"));
+        let check = |before: Option<&Health>, now: &Health, expect: &Health| {
+            assert_eq!(steady(before, now.clone()), *expect, "{before:?} {now:?}");
+        };
+        check(None, &eof, &eof);
+        check(Some(&reset), &eof, &reset);
+        check(Some(&reset), &Health::Live, &Health::Live);
+        check(Some(&Health::Live), &reset, &reset);
+        check(Some(&reset), &forbidden, &forbidden);
+        check(Some(&forbidden), &refused, &refused);
+    }
 }

@@ -46,7 +46,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// Stable, UpperCamelCase; the word of `store::Health::Stale`.
-    pub(super) fn reason(self) -> &'static str {
+    pub(super) const fn reason(self) -> &'static str {
         match self {
             Fault::Unreachable => "Unreachable",
             Fault::Unauthorized => "Unauthorized",

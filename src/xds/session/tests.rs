@@ -3,6 +3,7 @@
 mod gates;
 mod property;
 mod reconnects;
+mod removals;
 mod script;
 mod subscriptions;
 mod withholding;

@@ -266,3 +266,19 @@ async fn fault_a15_the_other_takes_over_when_the_older_is_another_cluster_or_gon
     world.until("new", |world| world.is_live("new")).await;
     assert!(world.said.contains(&"member old: unregistered".to_owned()));
 }
+
+#[tokio::test]
+async fn fault_a15_a_cluster_may_be_given_another_id_and_a08_the_old_one_loses_nothing() {
+    let (_, server) = shop("u1", "10.1.0.1").await;
+    let mut world = World::new();
+    world.register(registration("old", at(&server), 1));
+    world.until("old", |world| world.is_live("old")).await;
+    world.register(registration("new", at(&server), 2));
+    world.until("new", |world| world.is_stale("new", "Conflicted")).await;
+    let gone = Err(AccessError::Undeclared("gone".into()));
+    world.register(Registration { access: gone, ..registration("old", at(&server), 1) });
+    let kept = |world: &World| assert_eq!(world.served("old"), "web 10.1.0.1");
+    world.until_and("new", |world| world.is_live("new"), kept).await;
+    assert_eq!(world.served("new"), "web 10.1.0.1");
+    assert!(world.is_stale("old", "CredentialsMissing"));
+}
