@@ -22,6 +22,7 @@ mod latency;
 mod members;
 mod paced;
 mod pods;
+mod registration;
 mod replica;
 #[allow(dead_code, reason = "here nothing runs beside a row")]
 #[path = "../rows/mod.rs"]
@@ -37,6 +38,12 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    let scenarios = vec![pods::SCENARIO, guide::SCENARIO, table::scenario(), chart::SCENARIO];
+    let scenarios = vec![
+        pods::SCENARIO,
+        guide::SCENARIO,
+        table::scenario(),
+        registration::SCENARIO,
+        chart::SCENARIO,
+    ];
     harness::main(&[scenarios, faults::scenarios()].concat())
 }

@@ -159,7 +159,7 @@ async fn source(kubeconfig: &Path) -> Source {
 
 /// Runs `convoy WORDS` and returns what it prints.
 #[track_caller]
-fn convoy(words: &[&str]) -> String {
+pub(crate) fn convoy(words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_convoy")).args(words).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "convoy {}: {said}", words.join(" "));
