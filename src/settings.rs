@@ -107,7 +107,8 @@ pub struct StatusTimings {
     pub lease_period: Duration,
     /// One request in this time, on average.
     pub write_interval: Duration,
-    /// The limit of one request.
+    /// The limit of one request. No more than the lease outlives its holder, so that nothing of an
+    /// old holder is under way when a new one begins.
     pub request_timeout: Duration,
     /// Delay after a first failure; it doubles.
     pub first_retry: Duration,
@@ -181,7 +182,7 @@ impl StatusTimings {
         renew_deadline: Duration::from_secs(10),
         lease_period: Duration::from_secs(2),
         write_interval: Duration::from_millis(100),
-        request_timeout: Duration::from_secs(15),
+        request_timeout: Duration::from_secs(5),
         first_retry: Duration::from_secs(1),
         last_retry: Duration::from_secs(60),
         event_window: Duration::from_secs(300),

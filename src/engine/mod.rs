@@ -343,11 +343,12 @@ impl Engine {
 
     /// A deleted Secret is kept while it is served, and no longer.
     fn forget_secrets(&mut self, inputs: &Inputs) {
-        for name in &inputs.secrets {
-            if !self.gateways.values().any(|state| state.uses_secret(name)) {
-                self.store.forget_secret(name);
-            }
-        }
+        // Also those that something ceased to name: there are few.
+        let kept = self.store.deleted_secrets().chain(&inputs.secrets);
+        let is_used =
+            |name: &ObjectName| self.gateways.values().any(|state| state.uses_secret(name));
+        let unused: BTreeSet<_> = kept.filter(|name| !is_used(name)).cloned().collect();
+        unused.iter().for_each(|name| self.store.forget_secret(name));
     }
 }
 

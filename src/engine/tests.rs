@@ -88,6 +88,18 @@ fn deleted_gateway_is_withdrawn_and_comes_back_equal() {
 }
 
 #[test]
+fn a_deleted_secret_is_kept_while_it_is_named_and_no_longer() {
+    let mut fleet = Fleet::of_size(1);
+    let names = |secret| fixture::ingress_with("tls", "tls.example", "svc-0", &[], 0, secret);
+    fleet.engine.tick([fixture::secret("cert", true), names(Some("cert"))]);
+    fleet.engine.tick([fixture::delete_secret("cert")]);
+    assert_eq!(fleet.engine.store().deleted_secrets().count(), 1);
+    fleet.engine.tick([names(None)]);
+    assert_eq!(fleet.engine.store().deleted_secrets().count(), 0);
+    fleet.engine.audit().unwrap();
+}
+
+#[test]
 fn attachments_follow_class_gateway_and_object() {
     let mut fleet = Fleet::of_size(2);
     let mut step = |changes: Vec<Change>, expect: &str| {

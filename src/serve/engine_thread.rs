@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -45,7 +46,16 @@ impl EngineThread {
         inbox: mpsc::Receiver<Vec<Change>>,
     ) -> io::Result<watch::Receiver<Report>> {
         let (reports, report) = watch::channel(Report::default());
-        thread::Builder::new().name("engine".into()).spawn(move || self.run(inbox, &reports))?;
+        let run = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| self.run(inbox, &reports)));
+            if ended.is_err() {
+                // Without it nothing that changes is served, and nobody would notice. Envoys keep
+                // what they have, and whoever runs this process starts it again.
+                tracing::error!("the engine failed");
+                std::process::abort();
+            }
+        };
+        thread::Builder::new().name("engine".into()).spawn(run)?;
         Ok(report)
     }
 

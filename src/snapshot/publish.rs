@@ -24,7 +24,14 @@ pub struct Publisher {
 impl Publisher {
     /// The slot of a gateway, which need not exist yet: its stream waits for it to appear.
     pub fn subscribe(&self, gateway: &GatewayId) -> Subscription {
+        self.forget_unused();
         self.slot(gateway, |slot| slot.subscribe())
+    }
+
+    /// Anybody can name a gateway that does not exist; its slot goes with its last stream.
+    fn forget_unused(&self) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slot| slot.receiver_count() > 0 || slot.borrow().is_some());
     }
 
     /// Replaces what a gateway's streams see. Only its own streams are woken.
@@ -83,6 +90,20 @@ mod tests {
             view.commit([(Kind::Cluster, "a".into(), Some(resource(n)))]).unwrap()
         };
         Arc::new((0..revision).fold(GatewayView::default(), next))
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_exist_leaves_nothing_behind() {
+        let publisher = Publisher::default();
+        publisher.publish(&GatewayId::mse("real"), view(1));
+        for n in 0..10 {
+            drop(publisher.subscribe(&GatewayId::mse(&format!("typo-{n}"))));
+        }
+        let _stream = publisher.subscribe(&GatewayId::mse("waits"));
+        let _other = publisher.subscribe(&GatewayId::mse("real"));
+        let slots = publisher.slots.lock().unwrap();
+        let names: Vec<_> = slots.keys().map(|id| id.name.to_string()).collect();
+        assert_eq!(names, ["real", "waits"]);
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn gateway(id: &GatewayId, own: &Declared, facts: &Facts<'_>) -> GatewayStatus {
         message: cut(message),
         observed_generation: own.generation,
         gateway_id: id.to_string(),
-        conditions: conditions(own, has_envoy, &unread, &failures),
+        conditions: conditions(own, has_envoy, &unsynced(own, unread, facts.report), &failures),
         remote_clusters: failures.into_iter().map(remote_cluster).collect(),
         load_balancer: LoadBalancer { ingress: points.iter().map(Point::from).collect() },
     }
@@ -178,6 +178,19 @@ fn unread(own: &Declared, report: &Report) -> Vec<String> {
         Scope::Member(id) => own.members.contains(id) && failure(id, report).is_none(),
     };
     report.unsynced.iter().filter(|scope| is_awaited(scope)).map(ToString::to_string).collect()
+}
+
+/// What is not read to the end, whether anybody waits for it or not: a member that was given up
+/// once and is tried again has no failure to show, and is not read either.
+fn unsynced(own: &Declared, mut unread: Vec<String>, report: &Report) -> Vec<String> {
+    let is_read = |id: &MemberId| report.members.get(id).is_none_or(|known| known.synced);
+    let members = own.members.iter().filter(|id| !is_read(id) && failure(id, report).is_none());
+    for member in members.map(|id| Scope::Member(id.clone()).to_string()) {
+        if !unread.contains(&member) {
+            unread.push(member);
+        }
+    }
+    unread
 }
 
 fn phase(id: &GatewayId, own: &Declared, facts: &Facts<'_>, unread: &[String]) -> (Phase, String) {
@@ -241,7 +254,8 @@ fn conditions(
     };
     let mut failed = failures.iter().filter_map(|(id, own)| Some((id, own.as_ref()?))).peekable();
     let degraded = match failed.peek() {
-        None => condition("Degraded", false, "AllMembersRead", String::new()),
+        None if unread.is_empty() => condition("Degraded", false, "AllMembersRead", String::new()),
+        None => condition("Degraded", false, "Syncing", String::new()),
         Some((_, first)) => {
             let reason = first.reason;
             let list = failed.map(|(id, own)| format!("{id}: {}: {}", own.reason, own.message));

@@ -4,7 +4,11 @@
 //! B7); what it writes is not among them, so no write causes another. Cost of a new report: what
 //! differs in it, and every gateway once.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::watch, time::sleep_until};
 
@@ -208,7 +212,12 @@ impl Loop {
             Ok(true) => self.queue.done(&key),
             Err(Failure::Gone) => {
                 self.forget(&key);
-                self.queue.done(&key);
+                if matches!(key, Key::Event(..)) {
+                    self.queue.done(&key);
+                } else {
+                    // If it is gone indeed, there will be nothing to say.
+                    self.queue.retry(key, Duration::ZERO, now);
+                }
             }
             // The next tenure looks at everything.
             Err(Failure::NotHolder) => self.observed = None,

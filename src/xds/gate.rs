@@ -68,6 +68,11 @@ impl MakeGate {
         self.open.as_ref()
     }
 
+    /// Whether routes wait for clusters to warm.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.pin.is_some()
+    }
+
     /// The views whose routes are next or in use, the newer first.
     pub(crate) fn routed(&self) -> Vec<Arc<GatewayView>> {
         self.pin.iter().map(|pin| &pin.view).chain(&self.open).cloned().collect()

@@ -415,7 +415,8 @@ impl Session {
         if !self.rules.gates {
             return completed;
         }
-        let mut quiet = true;
+        // Routes that wait for clusters are still on their way.
+        let mut quiet = !self.make.is_waiting();
         for channel in &mut self.channels {
             match channel.kind {
                 Kind::Listener | Kind::Route => {}

@@ -58,12 +58,14 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
     }
 
     let gateways: Api<MseIngressConfig> = Api::all(fleet.clone());
-    for (gateway, members) in naming(&fleet, &id).await? {
+    for Naming { gateway, version, rest } in naming(&fleet, &id).await? {
         if !args.from_gateways {
             writeln!(out, "MseIngressConfig {gateway} names {id} still, and keeps its endpoints")?;
             continue;
         }
-        let patch = json!({"metadata": {"annotations": {REMOTE_CLUSTERS: members}}});
+        // Not over an edit that somebody has made meanwhile.
+        let annotations = json!({REMOTE_CLUSTERS: rest});
+        let patch = json!({"metadata": {"resourceVersion": version, "annotations": annotations}});
         let params =
             PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patched = gateways.patch_metadata(&gateway, &params, &Patch::Merge(&patch)).await;
@@ -84,9 +86,16 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// The gateways that name the member, and what their annotation is without it. A fleet without
-/// the CRD has no gateway.
-async fn naming(fleet: &Client, id: &MemberId) -> Result<Vec<(String, String)>> {
+/// A gateway that names the member.
+struct Naming {
+    gateway: String,
+    version: Option<String>,
+    /// The annotation without the member.
+    rest: String,
+}
+
+/// The gateways that name the member. A fleet without the CRD has none.
+async fn naming(fleet: &Client, id: &MemberId) -> Result<Vec<Naming>> {
     let gateways: Api<MseIngressConfig> = Api::all(fleet.clone());
     let list = match gateways.list_metadata(&ListParams::default()).await {
         Ok(list) => list.items,
@@ -94,8 +103,8 @@ async fn naming(fleet: &Client, id: &MemberId) -> Result<Vec<(String, String)>> 
         Err(error) => return Err(error).context("list MseIngressConfigs"),
     };
     let naming = list.into_iter().filter_map(|gateway: PartialObjectMeta<MseIngressConfig>| {
-        let members = without(gateway.annotations().get(REMOTE_CLUSTERS)?, id)?;
-        Some((gateway.name_any(), members))
+        let rest = without(gateway.annotations().get(REMOTE_CLUSTERS)?, id)?;
+        Some(Naming { gateway: gateway.name_any(), version: gateway.resource_version(), rest })
     });
     Ok(naming.collect())
 }

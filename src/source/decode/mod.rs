@@ -12,6 +12,7 @@ mod names;
 mod tests;
 mod tls;
 
+pub(crate) use names::is_subdomain;
 pub(crate) use tls::write_pem;
 
 use serde::de::DeserializeOwned;

@@ -1,7 +1,7 @@
 //! Legal names: what the API server would insist on, for manifests that never met one.
 
 /// RFC 1123 subdomain, at most 253 bytes: labels joined by dots.
-pub(super) fn is_subdomain(name: &str) -> bool {
+pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(|label| is_label_of(label, 253))
 }
 

@@ -55,6 +55,14 @@ impl Part {
         [Part::Services, Part::Slices].into_iter().chain(pods).collect()
     }
 
+    /// Services and EndpointSlices mean nothing without each other (faults.md A7).
+    fn is_essential(&self) -> bool {
+        match self {
+            Part::Services | Part::Slices => true,
+            Part::Pods(_) => false,
+        }
+    }
+
     pub(super) fn kind(&self) -> ObjectKind {
         match self {
             Part::Services => ObjectKind::Service,
@@ -119,8 +127,12 @@ struct WatchState {
 
 impl WatchState {
     fn is_ready(&self) -> bool {
-        let is_refused = self.failing.as_ref().is_some_and(|(_, own)| own.fault.is_refusal());
-        self.gathered.is_some() && self.is_followed && !is_refused
+        self.gathered.is_some() && self.is_followed && self.refusal().is_none()
+    }
+
+    fn refusal(&self) -> Option<&Trouble> {
+        let (_, trouble) = self.failing.as_ref()?;
+        Some(trouble).filter(|trouble| trouble.fault.is_refusal())
     }
 }
 
@@ -228,33 +240,39 @@ impl Connection {
         self.began.elapsed() >= self.timings.sync_deadline
     }
 
-    /// Whether everything was listed and is watched, and it is known who answers.
+    /// Whether everything was listed and is watched, and it is known who answers. Labels of Pods
+    /// that are refused are done without: one Ingress that asks for them must not cost the others
+    /// the member.
     pub(super) fn is_complete(&self) -> bool {
-        self.uid.is_some() && self.watches.values().all(WatchState::is_ready)
+        let is_ready = |(part, watch): (&Part, &WatchState)| {
+            watch.is_ready() || !part.is_essential() && watch.refusal().is_some()
+        };
+        self.uid.is_some() && self.watches.iter().all(is_ready)
     }
 
     /// Hands out what was gathered; what comes from now on is passed on.
     pub(super) fn open(&mut self) -> Vec<(Part, Vec<Sighting>)> {
         self.opened = Some(Instant::now());
         let sighting = |(name, seen)| Sighting { name, seen };
-        let gathered = self.watches.iter_mut().map(|(part, watch)| {
-            let all = watch.gathered.take().unwrap_or_default().into_iter().map(sighting);
-            (part.clone(), all.collect())
+        let gathered = self.watches.iter_mut().filter_map(|(part, watch)| {
+            let all = watch.gathered.take()?.into_iter().map(sighting);
+            Some((part.clone(), all.collect()))
         });
         gathered.collect()
     }
 
-    /// What a watch is refused, if one is: then the others must not go on without it.
+    /// What a watch is refused without which the others must not go on, if one is.
     pub(super) fn refusal(&self) -> Option<&Trouble> {
-        let failing = self.watches.values().filter_map(|watch| watch.failing.as_ref());
-        failing.map(|(_, trouble)| trouble).find(|trouble| trouble.fault.is_refusal())
+        let essential = self.watches.iter().filter(|(part, _)| part.is_essential());
+        essential.map(|(_, watch)| watch).find_map(WatchState::refusal)
     }
 
     /// Why what was read is not up to date, if it is not.
     pub(super) fn staleness(&self) -> Option<Trouble> {
         let is_old = |since: Instant| since.elapsed() >= self.timings.stale_after;
         let refused = self.unproven.as_ref().filter(|trouble| trouble.fault.is_refusal());
-        let refused = self.refusal().or(refused).cloned();
+        let lacking = self.watches.values().find_map(WatchState::refusal);
+        let refused = self.refusal().or(refused).or(lacking).cloned();
         let failing = || {
             let failing = self.watches.values().filter_map(|watch| watch.failing.as_ref());
             failing.into_iter().find(|(since, _)| is_old(*since)).map(|(_, own)| own.clone())

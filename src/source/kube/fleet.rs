@@ -79,10 +79,10 @@ async fn drive(
                 Ok(()) => state.want(wanted.borrow_and_update().clone()),
                 Err(_) => return,
             },
-            // Of a registry that has ended, nothing more will be heard.
-            _ = &mut registered, if !are_members_known => {
+            heard = &mut registered, if !are_members_known => {
                 are_members_known = true;
-                state.know_members()
+                // Of members of which nothing was heard, nothing is known.
+                heard.map_or_else(|_| Step::default(), |()| state.know_members())
             }
             () = changes.closed() => return,
         };

@@ -50,7 +50,11 @@ pub fn spawn_members(
         loop {
             // Before the first change, the value means nothing.
             tokio::select! {
-                changed = registrations.changed() => if changed.is_err() { return },
+                changed = registrations.changed() => if changed.is_err() {
+                    // Nobody declares members any more; those that are known are read on.
+                    changes.closed().await;
+                    return;
+                },
                 () = changes.closed() => return,
             }
             let now = registrations.borrow_and_update().clone();

@@ -192,6 +192,8 @@ struct Task<K> {
     needs_list: bool,
     /// In a row, without a watch that lived.
     failures: u32,
+    /// Objects asked for in a page.
+    page: u32,
     /// Lists in a row that ended because a page was gone.
     lost_pages: u32,
     /// Lists in a row that were older than what was seen before.
@@ -212,6 +214,7 @@ impl<K: Clone> Task<K> {
             version: None,
             needs_list: true,
             failures: 0,
+            page: PAGE,
             lost_pages: 0,
             regressions: 0,
             judge_again: None,
@@ -239,7 +242,12 @@ impl<K: Clone> Task<K> {
         }
         match trouble.fault {
             // Whether they were deletions is not known.
-            Fault::Expired | Fault::IncompleteList | Fault::LimitExceeded => self.needs_list = true,
+            Fault::Expired | Fault::IncompleteList => self.needs_list = true,
+            // A page of large objects may be too long where a shorter one is not.
+            Fault::LimitExceeded => {
+                self.needs_list = true;
+                (self.page, self.lost_pages) = ((self.page / 2).max(1), 0);
+            }
             Fault::Unreachable | Fault::TlsVerify => self.link.doubt(),
             Fault::Unauthorized | Fault::Forbidden | Fault::KindUnavailable => {}
         }
@@ -259,7 +267,7 @@ impl<K: Clone> Task<K> {
         let is_impatient = self.lost_pages >= IMPATIENT_AFTER;
         let mut params = ListParams::default();
         params.field_selector.clone_from(&self.watched.fields);
-        params.limit = (!is_impatient).then_some(PAGE);
+        params.limit = (!is_impatient).then_some(self.page);
         self.judge_again = None;
         let (mut listing, mut sightings) = (Listing::default(), Vec::new());
         let version = loop {

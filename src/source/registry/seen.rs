@@ -11,9 +11,12 @@ use kube::{core::DynamicObject, runtime::watcher::Event};
 use crate::{
     diag::Diag,
     key::{MemberId, ObjectName},
-    source::registry::{
-        Declarations, DeclaredCluster, DeclaredSecret, Registration, declared, keep_gone,
-        registrations,
+    source::{
+        decode::is_subdomain,
+        registry::{
+            Declarations, DeclaredCluster, DeclaredSecret, Registration, declared, keep_gone,
+            registrations,
+        },
     },
 };
 
@@ -54,8 +57,8 @@ impl Seen {
         view.apply(event, name, DeclaredSecret::from);
     }
 
-    /// The API answered that the kind is not served, or not for us: as if there were none.
-    pub(super) fn refused(&mut self, watch: Option<&SecretWatch>) {
+    /// The API answered that the kind is not served: as if there were none.
+    pub(super) fn absent(&mut self, watch: Option<&SecretWatch>) {
         match watch {
             None => self.clusters.is_listed = true,
             Some(watch) => {
@@ -72,6 +75,8 @@ impl Seen {
         let clusters = self.clusters.objects.values().flatten();
         let refs = clusters.filter_map(|cluster| cluster.spec.secret_ref.as_ref());
         let refs = refs.filter(|own| self.namespaces.contains(&own.namespace));
+        // The API refuses to look for what nothing can be called, and would be waited for.
+        let refs = refs.filter(|own| is_subdomain(&own.name));
         let wanted: BTreeSet<_> = refs
             .map(|own| SecretWatch::Named(ObjectName::new(&own.namespace, &own.name)))
             .collect();

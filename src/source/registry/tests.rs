@@ -339,7 +339,7 @@ fn nothing_is_concluded_before_everything_was_listed() {
     watched.secrets([Event::Init, Event::InitDone]);
     assert_eq!(watched.lines(), None);
     // The CRD is not installed.
-    watched.seen.refused(None);
+    watched.seen.absent(None);
     assert_eq!(watched.lines(), Some(vec![]));
     // It is now, and refers to a Secret that must be looked for first.
     let spec = json!({"id": "c1", "secretRef": {"namespace": "convoy-system", "name": "one"}});
@@ -356,16 +356,20 @@ fn nothing_is_concluded_before_everything_was_listed() {
     let expect = "c1 by MemberCluster m: / Underlay: https://10.1.0.1/".to_owned();
     assert_eq!(watched.lines(), Some(vec![expect]));
     assert_eq!(watched.seen.follow_references(), (vec![], vec![]));
-    // Nobody refers to it any more.
-    watched.clusters([Event::Init, Event::InitDone]);
+    // Nobody refers to it any more, and somebody to what cannot be.
+    let spec = json!({"id": "c2", "secretRef": {"namespace": "convoy-system", "name": "a,b"}});
+    let impossible = cluster("n", "2026-01-01T00:00:00Z", spec);
+    watched.clusters([Event::Init, Event::InitApply(impossible), Event::InitDone]);
     assert_eq!(watched.seen.follow_references(), (vec![], vec![named]));
+    let lines = watched.lines().unwrap();
+    assert!(lines[1].contains("there is no Secret convoy-system/a,b"), "{lines:?}");
 }
 
 #[test]
 fn fault_a08_a_deleted_secret_removes_no_member() {
     let one = secret("a", 1, ours(json!({ZONE: "b"})), &[("c1", &config(1))]);
     let mut watched = Watched::new();
-    watched.seen.refused(None);
+    watched.seen.absent(None);
     watched.secrets([Event::Init, Event::InitApply(one.clone()), Event::InitDone]);
     let present = "c1 by Secret convoy-system/a: /b Underlay: https://10.1.0.1/".to_owned();
     assert_eq!(watched.lines(), Some(vec![present.clone()]));

@@ -68,15 +68,22 @@ async fn watch_all(fleet: Client, namespaces: BTreeSet<String>, publisher: &mut 
         streams.insert(Some(watch.clone()), secrets(&fleet, watch));
     }
     let mut seen = Seen::new(namespaces, &labelled);
+    let mut failing = BTreeSet::new();
     while let Some((watch, news)) = streams.next().await {
+        if !matches!(news, News::Failed(_)) {
+            failing.remove(&watch);
+        }
         match (news, &watch) {
             (News::Cluster(event), _) => seen.cluster(event),
             (News::Secret(event), Some(watch)) => seen.secret(watch, event),
             (News::Secret(_), None) => {}
             (News::Failed(error), watch) => {
-                tracing::debug!(?watch, %error, "registrations are not listed or watched");
-                if is_refusal(&error) {
-                    seen.refused(watch.as_ref());
+                // Once for each failure that lasts; nothing is served until all are listed.
+                if failing.insert(watch.clone()) {
+                    tracing::warn!(?watch, %error, "registrations cannot be listed or watched");
+                }
+                if is_absence(&error) {
+                    seen.absent(watch.as_ref());
                 }
             }
         }
@@ -123,12 +130,11 @@ fn secrets(fleet: &Client, watch: &SecretWatch) -> NewsStream {
     Box::pin(events.map(|event| event.map_or_else(News::Failed, News::Secret)))
 }
 
-/// An answer, as opposed to none: the CRD is not installed, or RBAC does not let us in.
-fn is_refusal(error: &watcher::Error) -> bool {
+/// An answer, as opposed to none: the CRD is not installed. That RBAC does not let us in says
+/// nothing about what there is, and members must not be lost by it (faults.md, Principles P2).
+fn is_absence(error: &watcher::Error) -> bool {
     match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) => {
-            matches!(status.code, 403 | 404)
-        }
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.code == 404,
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchError(_)

@@ -157,6 +157,12 @@ fn conditions_say_the_same_in_the_words_of_kubernetes() {
         Case::of(report(declared(&["c1"]), &[("c1", live())])),
         "Accepted=True/Accepted Programmed=True/Programmed Synced=True/Synced Degraded=False/AllMembersRead",
     );
+    // It was given up once, and is tried again.
+    let tried = MemberReport { state: MemberState::Syncing, ..MemberReport::default() };
+    check(
+        Case::of(report(declared(&["c1", "c2"]), &[("c1", live()), ("c2", tried)])),
+        "Accepted=True/Accepted Programmed=True/Programmed Synced=False/Syncing Degraded=False/Syncing",
+    );
     let own = Declared { problem: Some("bad".into()), ..declared(&["c1"]) };
     let troubled = report(own, &[("c1", failing("Unauthorized", "401"))]);
     let troubled = Report { unsynced: vec![Scope::Fleet], ..troubled };

@@ -32,6 +32,10 @@ const REPORT: &str = "fleet";
 /// A server may end a watch at any time; one failure alone says nothing about it.
 const FAILURES_THAT_COUNT: u32 = 2;
 
+/// A server that has just started may refuse for some seconds what it will allow. With the waits
+/// between them, so many refusals take about ten.
+pub(super) const REFUSALS_THAT_COUNT: u32 = 5;
+
 /// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -167,7 +171,7 @@ impl State {
 
     /// How far the first reading has come, if that is news.
     fn progress(&mut self) -> Vec<Change> {
-        let is_read = self.rows.values().all(|row| row.is_listed);
+        let is_read = self.rows.iter().all(|(key, row)| row.is_listed || row.is_given_up(key));
         let mut changes = Vec::new();
         // The engine asks for no Secret before it is told, so until then nothing else is read.
         if is_read && !self.is_listed {
@@ -234,6 +238,17 @@ impl Row {
         let mut changes = self.mirror.clear();
         withdraw_only_unseen(&mut changes, others.values());
         changes
+    }
+
+    /// Secrets that are refused to us again and again are waited for no longer: one namespace must
+    /// not keep all the others from being served (faults.md, Principles P3).
+    fn is_given_up(&self, key: &Key) -> bool {
+        let is_refused = self.trouble.as_ref().is_some_and(|own| own.fault.is_refusal());
+        let may_lack = match key {
+            Key::TlsSecrets(_) | Key::Secret(_) => true,
+            Key::Gateways | Key::Classes | Key::Ingresses => false,
+        };
+        may_lack && is_refused && self.failures >= REFUSALS_THAT_COUNT
     }
 
     fn trouble(&self) -> Option<&Trouble> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::*;
+use super::{state::REFUSALS_THAT_COUNT, *};
 use crate::{
     key::ObjectName,
     source::{
@@ -101,6 +101,31 @@ fn a_fleet_is_synced_when_wanted_secrets_were_listed_and_members_are_known() {
     let step = state.hear(&named("opaque"), News::Listed(secrets(&["opaque"])));
     assert_eq!(outline(&step.changes), "+shop/opaque");
     assert_eq!(outline(&state.know_members().changes), "synced Live");
+}
+
+#[test]
+fn secrets_that_are_refused_for_good_keep_nobody_waiting() {
+    let refused = || failed(Fault::Forbidden);
+    let check = |key: &Key, news: &dyn Fn() -> News, expect: bool| {
+        let mut state = State::default();
+        state.start();
+        for other in [Key::Gateways, Key::Classes, Key::Ingresses] {
+            if other != *key {
+                state.hear(&other, News::Listed(vec![]));
+            }
+        }
+        state.know_members();
+        state.want(wanted(&["cert"]));
+        let mut said = String::new();
+        for _ in 0..REFUSALS_THAT_COUNT {
+            assert!(!said.contains("synced"), "{key:?}");
+            said += &outline(&state.hear(key, news()).changes);
+        }
+        assert_eq!(said.contains("synced"), expect, "{key:?} {said}");
+    };
+    check(&tls(), &refused, true);
+    check(&tls(), &|| failed(Fault::Unreachable), false);
+    check(&Key::Ingresses, &refused, false);
 }
 
 #[test]

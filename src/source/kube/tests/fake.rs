@@ -66,7 +66,7 @@ impl Request {
         self.query.get("continue").map(String::as_str)
     }
 
-    fn number(&self, key: &str) -> Option<u64> {
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
         self.query.get(key)?.parse().ok()
     }
 

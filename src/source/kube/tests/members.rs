@@ -79,6 +79,30 @@ async fn pods_are_read_where_they_are_wanted_and_nowhere_else() {
     assert!(asked.map(|request| request.namespace).all(|own| own.is_some()));
 }
 
+/// One Ingress that asks for labels of Pods must not cost the others the member.
+#[tokio::test]
+async fn fault_a07_pods_that_are_refused_are_done_without() {
+    let (mut world, fake) = live_shop().await;
+    fake.trick(|request| {
+        (request.kind == "pods").then(|| refusal(403, "Forbidden", "not for you"))
+    });
+    let pod_namespaces = [Arc::from("shop")].into();
+    let asks = Wanted { is_known: true, pod_namespaces, ..Wanted::default() };
+    world.wanted.send_replace(asks);
+    world.until("said", |world| world.is_stale("c1", "Forbidden")).await;
+    fake.put("endpointslices", slice("web", &["10.1.0.2"]));
+    world.until("read on", |world| world.served("c1") == "web 10.1.0.2").await;
+    fake.behave();
+    world.until("live", |world| world.is_live("c1")).await;
+
+    let (fake, server) = shop("u2", "10.2.0.1").await;
+    fake.trick(|request| {
+        (request.kind == "pods").then(|| refusal(403, "Forbidden", "not for you"))
+    });
+    world.register(registration("c2", at(&server), 1));
+    world.until("served", |world| world.served("c2") == "web 10.2.0.1").await;
+}
+
 #[tokio::test]
 async fn a_member_is_not_synced_before_it_is_known_which_pods_are_wanted() {
     let (fake, server) = shop("u1", "10.1.0.1").await;

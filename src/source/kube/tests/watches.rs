@@ -86,6 +86,22 @@ async fn fault_a13_answers_and_events_without_end_are_refused() {
     }
 }
 
+/// Of large objects, pages of 500 are too long to be read.
+#[tokio::test]
+async fn fault_a13_a_list_of_large_objects_is_read_in_shorter_pages() {
+    let fake = Fake::new("u1");
+    fake.put("services", service("web"));
+    fake.trick(|request| {
+        let is_long =
+            request.is_list("services") && request.number("limit").is_none_or(|own| own > 125);
+        is_long.then(|| raw(200, "x".repeat(MAX_ANSWER_BYTES + 1)))
+    });
+    let mut told = Told::services(&fake).await;
+    assert_eq!(told.list().await.len(), 1);
+    let limits: Vec<_> = fake.log().iter().filter_map(|request| request.number("limit")).collect();
+    assert_eq!(limits, [500, 250, 125]);
+}
+
 #[tokio::test]
 async fn fault_b08_a_server_that_asks_for_time_gets_it() {
     let fake = Fake::new("u1");

@@ -104,6 +104,27 @@ fn a_removal_waits_for_the_drain_timeout_if_routes_are_only_pending() {
 }
 
 #[test]
+fn a_removal_waits_as_long_as_routes_wait_for_another_cluster() {
+    check(
+        Delta,
+        "commit +cds:a +eds:a +rds:r
+         sub cds                -> cds +a
+         ack cds
+         sub eds a              -> eds +a
+         ack eds
+         sub rds r              -> rds +r
+         ack rds
+         commit -cds:a -eds:a +cds:b +eds:b +rds:r@2 -> cds +b
+         ack cds
+         sub eds b              -> eds +b
+         wait 30000
+         wait 1999
+         wait 1                 -> rds +r@2
+         ack rds                -> cds -a",
+    );
+}
+
+#[test]
 fn the_parts_of_a_composite_cluster_leave_after_it() {
     check(
         Delta,
