@@ -1,6 +1,7 @@
 //! Who an Envoy is, and what Convoy proves itself with.
 
 pub mod authority;
+mod expiry;
 pub mod material;
 mod report;
 pub mod token;

@@ -16,3 +16,11 @@ pub struct Report {
     /// What is wrong at the moment, with the name of what it is wrong with.
     pub trouble: Option<String>,
 }
+
+/// What an API server said, without all the rest that the error holds.
+pub(super) fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
+        another => another.into(),
+    }
+}

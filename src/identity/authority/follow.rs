@@ -19,11 +19,13 @@ use crate::{
         Report,
         authority::{
             Authority, Options, ROTATE,
-            content::{Content, Data},
+            content::{Content, Data, Phase},
             issue::Server,
             rotation::{Found, Plan, plan},
         },
+        expiry::Countdown,
         material::Material,
+        report::said,
     },
     settings::IdentityTimings,
 };
@@ -44,6 +46,7 @@ pub(super) struct Follower {
     authority: watch::Sender<Option<Arc<Authority>>>,
     report: watch::Sender<Report>,
     server: Option<Server>,
+    countdown: Countdown,
 }
 
 /// How a write ended.
@@ -62,7 +65,16 @@ impl Follower {
         authority: watch::Sender<Option<Arc<Authority>>>,
         report: watch::Sender<Report>,
     ) -> Follower {
-        Follower { secrets, options, timings, material, authority, report, server: None }
+        Follower {
+            secrets,
+            options,
+            timings,
+            material,
+            authority,
+            report,
+            server: None,
+            countdown: Countdown::default(),
+        }
     }
 
     /// Looks again and again, until the task is aborted.
@@ -70,8 +82,10 @@ impl Follower {
         loop {
             let looked = timeout(self.timings.request, self.look()).await;
             let looked = looked.context("no answer in time").flatten();
-            let served = self.serve(SystemTime::now());
+            let now = SystemTime::now();
+            let served = self.serve(now);
             self.say(looked.and(served));
+            self.warn_of_the_end(now);
             sleep(self.timings.look).await;
         }
     }
@@ -80,7 +94,7 @@ impl Follower {
     async fn look(&mut self) -> Result<()> {
         for _ in 0..RACES {
             let stored = self.secrets.get_opt(&self.options.secret.name).await;
-            let stored = stored.context("read it")?;
+            let stored = stored.map_err(said).context("read it")?;
             let asked = stored.as_ref().and_then(asked);
             let found = found(stored.as_ref());
             if let Found::Content(content) = &found {
@@ -122,8 +136,9 @@ impl Follower {
                 );
                 Ok(Written::Done)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Lost),
-            Err(error) => Err(error).context("write it"),
+            // 404: it was deleted since it was read.
+            Err(kube::Error::Api(status)) if [409, 404].contains(&status.code) => Ok(Written::Lost),
+            Err(error) => Err(said(error)).context("write it"),
         }
     }
 
@@ -152,6 +167,21 @@ impl Follower {
         Ok(())
     }
 
+    /// Of an authority that should have been replaced by now. What it issues ends with it.
+    fn warn_of_the_end(&mut self, now: SystemTime) {
+        let Some(authority) = self.authority.borrow().clone() else { return };
+        let validity = authority.content().signer.root.validity;
+        let is_late = now >= validity.due() && authority.content().phase() == Phase::Settled;
+        let end = validity.not_after;
+        if let Some(days) = is_late.then(|| self.countdown.news(end, now)).flatten() {
+            tracing::error!(
+                secret = %self.options.secret,
+                days,
+                "the certificate authority ends in so many days and cannot be replaced"
+            );
+        }
+    }
+
     /// Says what is known, and in the log what is news.
     fn say(&self, looked: Result<()>) {
         let secret = &self.options.secret;
@@ -164,7 +194,10 @@ impl Follower {
             phase: content.map(Content::phase),
             trouble,
         };
-        let before = self.report.send_replace(next.clone());
+        let before = self.report.borrow().clone();
+        if before != next {
+            self.report.send_replace(next.clone());
+        }
         match (before.trouble, next.trouble) {
             (before, Some(trouble)) if before.as_ref() != Some(&trouble) => match content {
                 Some(_) => tracing::warn!(
@@ -183,7 +216,7 @@ impl Follower {
 }
 
 fn asked(secret: &Secret) -> Option<String> {
-    secret.metadata.annotations.as_ref()?.get(ROTATE).filter(|own| !own.is_empty()).cloned()
+    secret.metadata.annotations.as_ref()?.get(ROTATE).cloned()
 }
 
 fn found(secret: Option<&Secret>) -> Found {

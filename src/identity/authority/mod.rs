@@ -14,6 +14,8 @@ mod content;
 mod follow;
 mod issue;
 mod rotation;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

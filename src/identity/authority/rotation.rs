@@ -106,7 +106,8 @@ pub(super) fn due(
     let waited = now.duration_since(content.since).unwrap_or_default();
     let (is_due, step) = match content.phase() {
         Phase::Settled => {
-            let is_asked = asked.is_some_and(|asked| asked != content.answered);
+            let is_asked =
+                asked.is_some_and(|asked| !asked.is_empty() && asked != content.answered);
             (is_asked || now >= content.signer.root.validity.due(), Step::Begin)
         }
         Phase::Spreading => (waited >= timings.overlap, Step::Switch),

@@ -19,7 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    identity::token::{Keys, Tokens},
+    identity::{
+        report::said,
+        token::{Keys, Tokens},
+    },
     settings::IdentityTimings,
 };
 
@@ -85,7 +88,7 @@ impl Fetcher {
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let request = Request::get(path).body(Vec::new()).context("form a request")?;
-        self.client.request(request).await.with_context(|| format!("get {path}"))
+        self.client.request(request).await.map_err(said).with_context(|| format!("get {path}"))
     }
 
     fn note(&mut self, fetched: Result<Keys>) {
