@@ -219,7 +219,7 @@ fn asked(secret: &Secret) -> Option<String> {
     secret.metadata.annotations.as_ref()?.get(ROTATE).cloned()
 }
 
-fn found(secret: Option<&Secret>) -> Found {
+pub(super) fn found(secret: Option<&Secret>) -> Found {
     let data = secret.and_then(|secret| secret.data.clone()).unwrap_or_default();
     let data: Data = data.into_iter().map(|(key, value)| (key, value.0)).collect();
     match Content::parse(&data) {

@@ -19,20 +19,22 @@ mod tests;
 
 use std::sync::Arc;
 
+use anyhow::{Context, Result, bail};
 use kube::{Api, Client};
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    identity::{Materials, Report, authority::follow::Follower},
+    identity::{
+        Materials, Report,
+        authority::{follow::Follower, rotation::Found},
+        report::said,
+    },
     key::ObjectName,
     settings::IdentityTimings,
 };
 
 pub use content::Phase;
 pub use issue::{Authority, IssueError, Issued};
-
-/// Name of the Secret; it is in Convoy's own namespace.
-pub const SECRET: &str = "convoy-authority";
 
 /// An operator who changes this annotation of the Secret asks for a rotation; its value says nothing
 /// but that it is another one.
@@ -58,6 +60,24 @@ pub struct Running {
     pub report: watch::Receiver<Report>,
     /// Ends when it is aborted.
     pub task: JoinHandle<()>,
+}
+
+/// The authority as its Secret says it now, for who may read that.
+///
+/// # Errors
+/// It cannot be read, or there is none in it.
+pub async fn read(
+    client: Client,
+    secret: &ObjectName,
+    timings: IdentityTimings,
+) -> Result<Authority> {
+    let stored = Api::namespaced(client, &secret.namespace).get_opt(&secret.name).await;
+    let stored = stored.map_err(said).with_context(|| format!("get Secret {secret}"))?;
+    match follow::found(stored.as_ref()) {
+        Found::Content(content) => Ok(Authority::new(content, timings)),
+        Found::Nothing => bail!("there is no Secret {secret}: Convoy makes it when it starts"),
+        Found::Broken(why) => bail!("Secret {secret}: {why}"),
+    }
 }
 
 /// Starts to follow the Secret.

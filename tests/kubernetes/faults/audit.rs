@@ -90,7 +90,8 @@ pub(super) fn requests(cluster: &Cluster, account: &str) -> Vec<Request> {
 /// # Panics
 /// If the fleet was asked for what the table does not grant, or for more Secrets than row S3 says.
 pub(super) fn fleet(scene: &Scene) {
-    let access = FleetAccess { namespace: NAMESPACE.to_owned(), ..FleetAccess::default() };
+    let access =
+        FleetAccess { namespace: NAMESPACE.to_owned(), authority: true, ..FleetAccess::default() };
     let asked = requests(&scene.world.fleet, FLEET_ACCOUNT);
     check("fleet", &asked, &fleet_roles(&access), ("watch", "ingresses"));
     let secrets = asked.iter().filter(|request| request.resource == "secrets");

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    identity::authority::{self, Options, ROTATE, Running, SECRET},
+    identity::authority::{self, Options, ROTATE, Running},
     key::ObjectName,
+    rbac::AUTHORITY,
 };
 
 /// A look every few milliseconds; what it finds lasts.
@@ -113,7 +114,7 @@ impl Api {
 
     fn replica(&self) -> Replica {
         let options = Options {
-            secret: ObjectName::new("convoy-system", SECRET),
+            secret: ObjectName::new("convoy-system", AUTHORITY),
             names: vec!["convoy.convoy-system.svc".to_owned()],
         };
         Replica(authority::spawn(self.client.clone(), options, QUICK))
