@@ -19,6 +19,8 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 pub use fetch::spawn;
 
