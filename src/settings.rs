@@ -285,6 +285,17 @@ impl IdentityTimings {
     }
 }
 
+/// Where an Envoy says whether it serves its gateway: `GET` [`READY_PATH`] with `Host:`
+/// [`READY_HOST`]. Beside the metrics' 19001, and above the ports that need privileges.
+pub const READY_PORT: u16 = 19003;
+
+/// The only path that the readiness listener answers.
+pub const READY_PATH: &str = "/ready";
+
+/// The only host that the readiness listener answers. The underscore makes it a name that no
+/// Ingress can have, so nobody's rules can answer for it.
+pub const READY_HOST: &str = "_ready.convoy";
+
 /// What an operator may choose for every gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayDefaults {
@@ -292,6 +303,8 @@ pub struct GatewayDefaults {
     pub http_port: u16,
     /// TLS port unless the gateway's annotation says otherwise.
     pub https_port: u16,
+    /// Port of the readiness listener unless the gateway's annotation says otherwise.
+    pub ready_port: u16,
     /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
@@ -305,6 +318,7 @@ impl Default for GatewayDefaults {
         GatewayDefaults {
             http_port: 80,
             https_port: 443,
+            ready_port: READY_PORT,
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,
