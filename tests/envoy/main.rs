@@ -15,6 +15,7 @@ mod hosts;
 mod long_lived;
 mod mechanisms;
 mod paths;
+mod proof;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod selftest;
@@ -40,6 +41,7 @@ fn all() -> Vec<Row> {
         withholding::rows(),
         failover::rows(),
         mechanisms::rows(),
+        proof::rows(),
         long_lived::rows(),
         rows::alone(gates::rows()),
         goldens::rows(),
