@@ -1,3 +1,5 @@
+mod fetch;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rcgen::{KeyPair, PublicKeyData};
