@@ -25,7 +25,7 @@ help:
 	@echo "make soak    the faults on real Kubernetes with production's timers and at full length: three hours"
 	@echo "make bed     a fleet and two members on real Kubernetes, to try things by hand; Ctrl-C ends it"
 	@echo "make build   target/release/convoy"
-	@echo "make install-yaml   write what is derived: deploy/install.yaml, and the charts' copies of files"
+	@echo "make install-yaml   write what is derived: deploy/install.yaml, and the chart's copies of CRDs"
 	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
 
 .PHONY: demo
@@ -68,7 +68,6 @@ bed-programs:
 .PHONY: install-yaml
 install-yaml:
 	@cp deploy/crds/*.yaml deploy/helm/convoy-crds/files/
-	@cp envoy/bootstrap.yaml deploy/helm/convoy/files/
 	@programs=$$(tests/bed/programs.sh helm) && deploy/render.sh $$programs/helm > target/install.yaml
 	@mv target/install.yaml deploy/install.yaml
 
