@@ -1,15 +1,17 @@
-//! What people install: the charts as Helm renders them, what is derived from them, and what Prometheus
-//! and Grafana are given.
+//! What people install: the charts as Helm renders them, what is derived from them, the program of the
+//! image, and what Prometheus and Grafana are given.
 //!
-//! Helm and promcheck are built by `tests/bed/programs.sh`. Without them the tests are skipped, loudly;
-//! with `CI` set they fail.
+//! Helm and promcheck are built by `tests/bed/programs.sh`, the program of the image by
+//! `make image-binary`. Without them the tests are skipped, loudly; with `CI` set they fail.
 
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod account;
+mod api;
 mod chart;
 mod derived;
+mod image;
 mod observability;
 mod program;
 
@@ -23,6 +25,10 @@ macro_rules! named {
 }
 
 fn main() -> ExitCode {
+    if env::args().nth(1).as_deref() == Some(image::INSIDE) {
+        image::inside();
+        return ExitCode::SUCCESS;
+    }
     let tests = named![
         account::fault_s03_the_chart_grants_the_table_and_nothing_else,
         account::every_role_is_bound_to_the_account_of_convoy,
@@ -37,6 +43,8 @@ fn main() -> ExitCode {
         derived::copies_are_up_to_date,
         derived::install_yaml_is_up_to_date,
         derived::the_readme_lists_the_values,
+        image::binary_is_static_and_small,
+        image::binary_runs_with_nothing_beside_it,
         observability::rules_and_expressions_parse,
         observability::every_alert_says_what_is_lost,
         observability::names_are_those_of_metrics,
