@@ -14,6 +14,7 @@ mod derived;
 mod image;
 mod observability;
 mod program;
+mod readme;
 
 use std::{env, process::ExitCode};
 
@@ -48,6 +49,8 @@ fn main() -> ExitCode {
         observability::rules_and_expressions_parse,
         observability::every_alert_says_what_is_lost,
         observability::names_are_those_of_metrics,
+        readme::it_is_installed_with_few_commands,
+        readme::what_it_promises_is_tested,
     ];
     let missing = program::missing();
     let skip = missing.is_some() && env::var_os("CI").is_none();

@@ -30,7 +30,9 @@ fn made(name: &str) -> PathBuf {
 /// What is missing, and what mends it.
 pub(crate) fn missing() -> Option<String> {
     if let Some(name) = ["helm", "promcheck"].into_iter().find(|name| !made(name).is_file()) {
-        return Some(format!("there is no {name}: `tests/bed/programs.sh {name}` builds it, with Go"));
+        return Some(format!(
+            "there is no {name}: `tests/bed/programs.sh {name}` builds it, with Go"
+        ));
     }
     let is_missing = !root().join(image::BINARY).is_file();
     is_missing.then(|| format!("there is no {}: `make image-binary` builds it", image::BINARY))
