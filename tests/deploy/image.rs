@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Where `make image-binary` puts it.
-pub(crate) const BINARY: &str = "target/static/convoy";
+const BINARY: &str = "target/static/convoy";
 
 /// First argument of this test program when it runs in namespaces of its own.
 pub(crate) const INSIDE: &str = "inside-namespaces";
@@ -32,6 +32,12 @@ const USER: &str = "65532";
 
 fn binary() -> PathBuf {
     root().join(BINARY)
+}
+
+/// What is missing, and what mends it.
+pub(crate) fn missing() -> Option<String> {
+    let is_missing = !binary().is_file();
+    is_missing.then(|| format!("there is no {BINARY}: `make image-binary` builds it"))
 }
 
 pub(crate) fn binary_is_static_and_small() {

@@ -52,13 +52,14 @@ fn main() -> ExitCode {
         readme::it_is_installed_with_few_commands,
         readme::what_it_promises_is_tested,
     ];
-    let missing = program::missing();
-    let skip = missing.is_some() && env::var_os("CI").is_none();
-    if let Some(missing) = missing.as_ref().filter(|_| skip) {
-        eprintln!("\n*** THE TESTS OF WHAT IS DEPLOYED ARE SKIPPED: {missing} ***\n");
-    }
+    let is_skipped_where_missing = env::var_os("CI").is_none();
     let trial = |(name, test): (&str, fn())| {
-        let missing = missing.clone();
+        let is_of_image = name.starts_with("image::");
+        let missing = if is_of_image { image::missing() } else { program::missing() };
+        let skip = missing.is_some() && is_skipped_where_missing;
+        if let Some(missing) = missing.as_ref().filter(|_| skip) {
+            eprintln!("*** SKIPPED: {name}: {missing} ***");
+        }
         let run = move || match missing {
             Some(missing) => Err(missing.into()),
             None => {

@@ -7,8 +7,6 @@ use std::{
 
 use serde_json::Value;
 
-use crate::image;
-
 pub(crate) const CHART: &str = "deploy/helm/convoy";
 pub(crate) const CRDS: &str = "deploy/helm/convoy-crds";
 
@@ -29,13 +27,8 @@ fn made(name: &str) -> PathBuf {
 
 /// What is missing, and what mends it.
 pub(crate) fn missing() -> Option<String> {
-    if let Some(name) = ["helm", "promcheck"].into_iter().find(|name| !made(name).is_file()) {
-        return Some(format!(
-            "there is no {name}: `tests/bed/programs.sh {name}` builds it, with Go"
-        ));
-    }
-    let is_missing = !root().join(image::BINARY).is_file();
-    is_missing.then(|| format!("there is no {}: `make image-binary` builds it", image::BINARY))
+    let name = ["helm", "promcheck"].into_iter().find(|name| !made(name).is_file())?;
+    Some(format!("there is no {name}: `tests/bed/programs.sh {name}` builds it, with Go"))
 }
 
 /// Runs a program in the repository: what it prints, or all that it says when it fails.
