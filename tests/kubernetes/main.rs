@@ -18,6 +18,7 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod isolated;
 mod latency;
 mod members;
 mod paced;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     }
     let scenarios = vec![
         pods::SCENARIO,
+        isolated::SCENARIO,
         guide::SCENARIO,
         table::scenario(),
         registration::SCENARIO,
