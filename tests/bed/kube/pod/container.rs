@@ -196,7 +196,7 @@ impl Container {
         match lines.next_line().await.map_err(failed)? {
             Some(line) if image.is_isolated() => life.inside.pid = line.parse().ok(),
             Some(_) => {}
-            None => return Err(("RunContainerError", "it ended before it ran".to_owned())),
+            None => return Err(("RunContainerError", life.inside.last_words())),
         }
         let id = process.id().expect("nobody has waited for it");
         let running = (id, life.inside.clone());
@@ -221,7 +221,7 @@ impl Container {
         let mut mounts: Vec<_> = program.into_iter().collect();
         for mount in self.spec.volume_mounts.iter().flatten() {
             let source = surroundings.volumes.source(mount)?;
-            mounts.push((source, mount.mount_path.trim_matches('/').to_owned()));
+            mounts.push((source, mount.mount_path.trim_end_matches('/').to_owned()));
         }
         let root = Root {
             dir: self.shared.dir().join("roots").join(&self.spec.name),

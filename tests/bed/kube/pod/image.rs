@@ -45,8 +45,8 @@ impl Image {
     /// What is in the image besides the machine's own `/usr`: the file, and where it is found inside.
     pub(super) fn program(self) -> Option<(PathBuf, &'static str)> {
         match self {
-            Image::Convoy => Some((env!("CARGO_BIN_EXE_convoy").into(), "convoy")),
-            Image::Envoy => Some((envoy::binary(), "usr/local/bin/envoy")),
+            Image::Convoy => Some((env!("CARGO_BIN_EXE_convoy").into(), "/convoy")),
+            Image::Envoy => Some((envoy::binary(), "/usr/local/bin/envoy")),
             Image::WebDemo | Image::Shell => None,
         }
     }

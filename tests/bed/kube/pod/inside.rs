@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Stdio,
@@ -63,6 +64,12 @@ impl Inside {
         }
     }
 
+    /// The last line of its output.
+    pub(super) fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        format!("it ended before it ran: {}", text.lines().last().unwrap_or_default())
+    }
+
     async fn http(&self, action: &HTTPGetAction, patience: Duration) -> Result<(), String> {
         let to = self.socket(action.host.as_deref(), &action.port)?;
         let mut request = get(action.path.as_deref().unwrap_or("/")).patience(patience);
@@ -101,7 +108,7 @@ impl Inside {
             command.arg(format!("--net={net}")).arg(format!("--mount={mount}"));
             command.arg(format!("--root={root}")).arg(format!("--wd={root}"));
         }
-        let output = || match std::fs::OpenOptions::new().append(true).open(&self.log) {
+        let output = || match fs::OpenOptions::new().append(true).open(&self.log) {
             Ok(log) => log.into(),
             Err(_) => Stdio::null(),
         };

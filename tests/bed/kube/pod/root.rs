@@ -20,8 +20,8 @@ mount -t tmpfs bed dev/shm
 echo 'hosts: files' >etc/nsswitch.conf; echo 'root:x:0:0::/:/bin/sh' >etc/passwd
 touch etc/hosts; mount --bind "$hosts" etc/hosts
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir -p "./$2"; else mkdir -p "./${2%/*}"; touch "./$2"; fi
-  mount --bind "$1" "./$2"; shift 2
+  if [ -d "$1" ]; then mkdir -p ".$2"; else mkdir -p ".${2%/*}"; touch ".$2"; fi
+  mount --bind "$1" ".$2"; shift 2
 done; shift
 [ $writable = yes ] || mount -o remount,bind,ro "$root"
 read pid _ </proc/self/stat; echo $pid
@@ -36,7 +36,7 @@ pub(super) struct Root {
     /// An empty directory, on which it is mounted.
     pub(super) dir: PathBuf,
     pub(super) hosts: PathBuf,
-    /// What is bound where, in order.
+    /// What is bound where, in order; where begins with a slash and does not end with one.
     pub(super) mounts: Vec<(PathBuf, String)>,
     pub(super) is_read_only: bool,
     pub(super) drops_capabilities: bool,
