@@ -8,11 +8,15 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use crate::{
     bed::{fleet::NAMESPACE, poll::eventually},
-    clusters::World,
+    clusters::{World, pod::Order},
     harness::{figure, scenario},
     pods::answer,
     scene::Scene,
@@ -26,6 +30,7 @@ scenario! { "isolated", &[], fleet_nodes: true;
     bed_pods_are_ready_when_probes_say_so,
     bed_restarts_what_ends_and_what_is_ill,
     bed_runs_init_containers_in_order,
+    bed_takes_orders_for_isolated_pods,
     bed_ends_pods_with_grace,
     bed_runs_an_envoy,
     bed_runs_a_convoy,
@@ -279,7 +284,10 @@ async fn bed_renews_tokens(Scene { world, .. }: &mut Scene) {
 async fn bed_pods_are_ready_when_probes_say_so(Scene { world, .. }: &mut Scene) {
     let command = ["/bin/sh", "-c", "test -e /tmp/ready"];
     let probe = json!({"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 2});
-    create(world, &[shell("probed", WAIT, json!({"readinessProbe": probe}), json!({}))]);
+    let hook = json!({"preStop": {"sleep": {"seconds": 30}}});
+    let container = json!({"readinessProbe": probe, "lifecycle": hook});
+    let grace = json!({"terminationGracePeriodSeconds": 40});
+    create(world, &[shell("probed", WAIT, container, grace)]);
     printed(world, "probed", "main", "up").await;
     ready(world, "probed", false).await;
     for is_ready in [true, false] {
@@ -287,9 +295,45 @@ async fn bed_pods_are_ready_when_probes_say_so(Scene { world, .. }: &mut Scene) 
         exec(world, "probed", change).await.unwrap();
         ready(world, "probed", is_ready).await;
     }
-    // A pod that is being removed is still asked.
+    // A pod that is being removed is still asked, and goes at once where no grace is given any more.
     exec(world, "probed", "touch /tmp/ready").await.unwrap();
     ready(world, "probed", true).await;
+    delete(world, "probed");
+    exec(world, "probed", "rm /tmp/ready").await.unwrap();
+    ready(world, "probed", false).await;
+    let at_once = "--grace-period=1 --wait=false";
+    world.fleet.kubectl(&format!("delete pod probed -n {NAMESPACE} {at_once}"));
+    let start = Instant::now();
+    is_gone(world, "probed").await;
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+async fn bed_takes_orders_for_isolated_pods(Scene { world, .. }: &mut Scene) {
+    let (own, address) = (world.fleet_kubelet(), ready(world, "one", true).await);
+    let order = |order| own.order_pod(NAMESPACE, "one", order);
+    order(Order::Pause).await;
+    assert_eq!(answer(address).await.unwrap_err(), "timeout");
+    order(Order::Resume).await;
+    answer(address).await.unwrap();
+    order(Order::Kill).await;
+    assert!(answer(address).await.unwrap_err().starts_with("connect: "));
+    order(Order::Revive).await;
+    eventually(PATIENCE, "it listens again", || answer(address)).await;
+    let status = status(world, "one").unwrap();
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 0, "{status}");
+    order(Order::Unready).await;
+    ready(world, "one", false).await;
+    order(Order::Ready).await;
+    ready(world, "one", true).await;
+    // By a signal that nobody ordered it ends for the kubelet too.
+    let process = own.processes(NAMESPACE, "one")["main"];
+    kill(Pid::from_raw(process.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    let end = status_until(world, "one", |status| {
+        let end = &status["containerStatuses"][0]["lastState"]["terminated"];
+        end.is_object().then(|| end.clone())
+    });
+    assert_eq!(end.await["exitCode"], 137);
+    eventually(PATIENCE, "it listens again", || answer(address)).await;
 }
 
 async fn bed_restarts_what_ends_and_what_is_ill(Scene { world, .. }: &mut Scene) {
@@ -471,7 +515,7 @@ async fn bed_runs_a_convoy(Scene { world, .. }: &mut Scene) {
     eventually(PATIENCE, "two Convoys are ready", || async {
         let ready = world.fleet.try_kubectl(words, "")?;
         let said = |pod: &str| world.fleet_kubelet().output("convoy-system", pod, "convoy");
-        let pods = world.fleet_kubelet().pods();
+        let pods = world.fleet_kubelet().pods_with("app", "convoy");
         match ready == "2" {
             true => Ok(()),
             false => Err(pods.iter().map(|(_, pod, _)| said(pod)).collect::<String>()),

@@ -125,9 +125,22 @@ impl Kubelet {
 
     /// Pods that run: namespace, name, address.
     pub(crate) fn pods(&self) -> Vec<(String, String, Ipv4Addr)> {
+        self.pods_where(|_| true)
+    }
+
+    /// Those of them that have a label.
+    pub(crate) fn pods_with(&self, label: &str, value: &str) -> Vec<(String, String, Ipv4Addr)> {
+        self.pods_where(|labels| labels.get(label).is_some_and(|it| it == value))
+    }
+
+    fn pods_where(
+        &self,
+        is_wanted: impl Fn(&BTreeMap<String, String>) -> bool,
+    ) -> Vec<(String, String, Ipv4Addr)> {
         let handles = self.handles.lock().unwrap();
+        let wanted = handles.values().filter(|it| is_wanted(&it.labels));
         let pod = |it: &Handle| (it.namespace.clone(), it.name.clone(), it.address());
-        handles.values().map(pod).collect()
+        wanted.map(pod).collect()
     }
 
     /// The ids of the processes of a pod, by container; none of what does not run.

@@ -1,42 +1,31 @@
 //! One container: its process, run after run.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    future,
-    io::Write as _,
-    os::unix::process::ExitStatusExt,
-    process::{ExitStatus, Stdio},
-    sync::Arc,
+    future, io::Write as _, os::unix::process::ExitStatusExt, process::ExitStatus, sync::Arc,
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{
-    self, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStatus,
+use k8s_openapi::{
+    api::core::v1::{self, ContainerState, ContainerStateTerminated, ContainerStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
 };
-use kube::ResourceExt;
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::Child,
     sync::{mpsc, oneshot},
     time::{self, Instant},
 };
 
 use super::{
     End, GRACE, PAUSE, Shared, Surroundings,
-    env::{Environment, expand},
     image::Image,
     inside::Inside,
     probe::{Prober, Verdict},
-    root::Root,
     status::{now, waiting},
 };
-
-/// Where web-demo listens: the guide's manifest says nothing, its Service does.
-const WEB_DEMO_PORT: u16 = 8080;
 
 /// Between runs, doubled with each; a kubelet's ten seconds would only make tests long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -62,25 +51,26 @@ pub(super) enum Task {
     Signal(Signal),
 }
 
-/// Why a container does not run: reason and message, as a kubelet gives them.
-type Refusal = (&'static str, String);
-
+/// A container of a pod, over all its runs.
 pub(super) struct Container {
-    shared: Arc<Shared>,
-    surroundings: Arc<Surroundings>,
-    spec: v1::Container,
+    pub(super) shared: Arc<Shared>,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) spec: v1::Container,
     role: Role,
-    tasks: mpsc::Receiver<(Task, oneshot::Sender<()>)>,
+    tasks: mpsc::Receiver<Request>,
     end: End,
 }
 
 /// A run of a container.
-struct Life {
+pub(super) struct Life {
     /// None after [`Task::Kill`].
-    process: Option<Child>,
-    prober: Option<Prober>,
-    inside: Inside,
+    pub(super) process: Option<Child>,
+    pub(super) prober: Option<Prober>,
+    pub(super) inside: Inside,
 }
+
+/// A task with whom to tell that it was done.
+pub(super) type Request = (Task, oneshot::Sender<()>);
 
 /// What came first.
 enum Came<T> {
@@ -157,105 +147,6 @@ impl Container {
         }
     }
 
-    async fn launch(&self) -> Result<Life, Refusal> {
-        let image = Image::of(&self.spec)
-            .map_err(|other| ("ErrImagePull", format!("the bed has no image {other}")))?;
-        let environment = self.shared.environment(&self.spec).await;
-        let environment = environment.map_err(|why| ("CreateContainerConfigError", why))?;
-        let inside = Inside {
-            address: self.shared.place.address,
-            container: self.spec.clone(),
-            environment,
-            pid: None,
-            log: self.shared.log(&self.spec.name),
-        };
-        let mut life = Life { process: None, prober: None, inside };
-        self.start(image, &mut life).await?;
-        let since = ContainerStateRunning { started_at: Some(now()) };
-        self.note(|it| {
-            it.state = Some(ContainerState { running: Some(since), ..ContainerState::default() });
-        });
-        Ok(life)
-    }
-
-    /// Starts the process and waits until its first line says that it runs.
-    async fn start(&self, image: Image, life: &mut Life) -> Result<(), Refusal> {
-        let failed = |e: std::io::Error| ("RunContainerError", e.to_string());
-        let log = self.open_log().map_err(failed)?;
-        let mut command = if image.is_isolated() {
-            self.isolated(image, &life.inside.environment)
-                .map_err(|why| ("CreateContainerError", why))?
-        } else {
-            self.web_demo(&life.inside.environment)
-        };
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        // A signal of the end reaches what the process started, too.
-        command.process_group(0).kill_on_drop(true);
-        let mut process = command.spawn().map_err(failed)?;
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        match lines.next_line().await.map_err(failed)? {
-            Some(line) if image.is_isolated() => life.inside.pid = line.parse().ok(),
-            Some(_) => {}
-            None => return Err(("RunContainerError", life.inside.last_words())),
-        }
-        let id = process.id().expect("nobody has waited for it");
-        let running = (id, life.inside.clone());
-        self.shared.running.lock().unwrap().insert(self.spec.name.clone(), running);
-        life.process = Some(process);
-        life.prober = Some(Prober::start(&life.inside));
-        Ok(())
-    }
-
-    fn open_log(&self) -> std::io::Result<File> {
-        let path = self.shared.log(&self.spec.name);
-        fs::create_dir_all(path.parent().expect("it is in a directory"))?;
-        OpenOptions::new().create(true).append(true).open(path)
-    }
-
-    fn isolated(&self, image: Image, environment: &Environment) -> Result<Command, String> {
-        let surroundings = &self.surroundings;
-        let sandbox = surroundings.sandbox.as_ref().expect("a pod of such a container has one");
-        let security = self.spec.security_context.clone().unwrap_or_default();
-        let dropped = security.capabilities.and_then(|it| it.drop).unwrap_or_default();
-        let program = image.program().map(|(file, to)| (file, to.to_owned()));
-        let mut mounts: Vec<_> = program.into_iter().collect();
-        for mount in self.spec.volume_mounts.iter().flatten() {
-            let source = surroundings.volumes.source(mount)?;
-            mounts.push((source, mount.mount_path.trim_end_matches('/').to_owned()));
-        }
-        let root = Root {
-            dir: self.shared.dir().join("roots").join(&self.spec.name),
-            hosts: self.shared.place.hosts.clone(),
-            mounts,
-            is_read_only: security.read_only_root_filesystem == Some(true),
-            drops_capabilities: dropped.iter().any(|it| it == "ALL"),
-        };
-        fs::create_dir_all(&root.dir).map_err(|e| e.to_string())?;
-        let line = image.command_line(&self.spec);
-        let line: Vec<_> = line.iter().map(|word| expand(word, environment)).collect();
-        let mut command = sandbox.enter();
-        root.enter(&mut command, &line);
-        command.env_clear().envs(environment);
-        Ok(command)
-    }
-
-    fn web_demo(&self, environment: &Environment) -> Command {
-        let place = &self.shared.place;
-        let declared = self.spec.ports.iter().flatten().next().map(|port| port.container_port);
-        let port = declared.map_or(WEB_DEMO_PORT, |port| port.try_into().unwrap());
-        let app = self.shared.pod.labels().get("app").map_or("", String::as_str);
-        let env = environment.get("ENV_NAME").map_or("", String::as_str);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_convoy"));
-        command
-            .arg("echo")
-            .arg(format!("--env={env}"))
-            .arg(format!("--cluster={}", place.cluster))
-            .arg(format!("--svc={app}"))
-            .arg(format!("--pod={}={}:{port}", self.shared.pod.name_any(), place.address))
-            .arg(format!("--record={}", place.record.display()));
-        command
-    }
-
     /// Looks after a process until it ends, by itself or because it has to.
     async fn attend(&mut self, mut life: Life) -> ExitStatus {
         let mut end = self.end.clone();
@@ -282,7 +173,13 @@ impl Container {
         let hook = self.spec.lifecycle.clone().and_then(|it| it.pre_stop);
         if let Some(hook) = hook {
             let inside = life.inside.clone();
-            let hook = async { time::timeout_at(deadline, inside.hook(&hook)).await };
+            let over = due(self.end.clone(), deadline);
+            let hook = async {
+                tokio::select! {
+                    () = inside.hook(&hook) => {}
+                    () = over => {}
+                }
+            };
             if let Came::Ended(status) = self.until(life, hook).await {
                 return status;
             }
@@ -290,11 +187,11 @@ impl Container {
         life.signal(Signal::SIGTERM);
         // A paused process hears of it only when it goes on.
         life.signal(Signal::SIGCONT);
-        let deadline = match self.spec.lifecycle.is_some() {
-            true => deadline.max(Instant::now() + LAST_GRACE),
-            false => deadline,
-        };
-        if let Came::Ended(status) = self.until(life, time::sleep_until(deadline)).await {
+        let had_hook = self.spec.lifecycle.is_some();
+        let last = Instant::now() + if had_hook { LAST_GRACE } else { Duration::ZERO };
+        let over = due(self.end.clone(), deadline);
+        let over = async { tokio::join!(over, time::sleep_until(last)) };
+        if let Came::Ended(status) = self.until(life, over).await {
             return status;
         }
         match &mut life.process {
@@ -342,15 +239,11 @@ impl Container {
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut ContainerStatus)) {
+    pub(super) fn note(&self, change: impl FnOnce(&mut ContainerStatus)) {
         self.shared.board.note(&self.spec.name, change);
     }
 
-    fn note_end(
-        &self,
-        status: ExitStatus,
-        begin: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
-    ) {
+    fn note_end(&self, status: ExitStatus, begin: &Time) {
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or_default();
         let terminated = ContainerStateTerminated {
             exit_code: code,
@@ -384,6 +277,19 @@ impl Life {
     /// To all that it started, too.
     fn signal_all(&self, signal: Signal) {
         let _ = self.id().map(|id| killpg(id, signal));
+    }
+}
+
+/// Returns at a deadline, or at an earlier one that the pod is given meanwhile.
+async fn due(mut end: End, deadline: Instant) {
+    loop {
+        let until = end.borrow_and_update().map_or(deadline, |end| end.min(deadline));
+        tokio::select! {
+            () = time::sleep_until(until) => return,
+            changed = end.changed() => if changed.is_err() {
+                return time::sleep_until(until).await;
+            },
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod env;
 mod files;
 mod image;
 mod inside;
+mod launch;
 mod network;
 mod payload;
 mod probe;
@@ -38,7 +39,7 @@ use tokio::{
 };
 
 use self::{
-    container::{Container, Role, Task},
+    container::{Container, Request, Role, Task},
     image::Image,
     inside::Inside,
     network::Sandbox,
@@ -109,7 +110,7 @@ pub(crate) struct Shared {
     /// Processes by container, while they run: their ids, and ways in.
     running: Mutex<BTreeMap<String, (u32, Inside)>>,
     /// Ways to the containers that are not at their end.
-    controls: Mutex<BTreeMap<String, mpsc::Sender<(Task, oneshot::Sender<()>)>>>,
+    controls: Mutex<BTreeMap<String, mpsc::Sender<Request>>>,
     board: Board,
 }
 

@@ -6,8 +6,9 @@ use k8s_openapi::{
     api::{
         authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
         core::v1::{
-            ConfigMap, ConfigMapProjection, KeyToPath, Secret, SecretProjection, ServiceAccount,
-            ServiceAccountTokenProjection, Volume, VolumeProjection,
+            ConfigMap, ConfigMapProjection, DownwardAPIProjection, KeyToPath, Secret,
+            SecretProjection, ServiceAccount, ServiceAccountTokenProjection, Volume,
+            VolumeProjection,
         },
     },
     serde::de::DeserializeOwned,
@@ -71,6 +72,10 @@ impl Payload {
                 vec![VolumeProjection { secret: Some(source), ..Default::default() }],
                 secret.default_mode,
             )
+        } else if let Some(fields) = volume.downward_api.clone() {
+            let source = DownwardAPIProjection { items: fields.items };
+            let source = VolumeProjection { downward_api: Some(source), ..Default::default() };
+            (vec![source], fields.default_mode)
         } else {
             let projected = volume.projected.clone()?;
             (projected.sources.unwrap_or_default(), projected.default_mode)
