@@ -37,8 +37,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Clusters with the usual namespace; the fleet has Convoy's kinds and its account.
-    pub(crate) async fn open(members: &[&'static str]) -> Scene {
-        let world = World::start(members).await;
+    pub(crate) async fn open(members: &[&'static str], fleet_nodes: bool) -> Scene {
+        let world = if fleet_nodes {
+            World::start_with_fleet_nodes(members).await
+        } else {
+            World::start(members).await
+        };
         for cluster in world.clusters() {
             cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }

@@ -38,6 +38,7 @@ const FLEET: u8 = 100;
 /// A fleet and its members.
 pub(crate) struct World {
     pub(crate) fleet: Cluster,
+    fleet_kubelet: Option<Kubelet>,
     members: BTreeMap<&'static str, Member>,
     dir: TempDir,
 }
@@ -71,7 +72,20 @@ impl World {
             });
         }
         fleet.ready().await;
-        World { fleet, members: starting.join_all().await.into_iter().collect(), dir }
+        let members = starting.join_all().await.into_iter().collect();
+        World { fleet, fleet_kubelet: None, members, dir }
+    }
+
+    /// The same with machines in the fleet too, for a Convoy and Envoys that are deployed there.
+    pub(crate) async fn start_with_fleet_nodes(members: &[&'static str]) -> World {
+        let mut world = World::start(members).await;
+        world.fleet_kubelet = Some(Kubelet::start(&world.fleet).await);
+        world
+    }
+
+    /// The machines of the fleet, in a world that was started with them.
+    pub(crate) fn fleet_kubelet(&self) -> &Kubelet {
+        self.fleet_kubelet.as_ref().expect("a world that was started with fleet nodes")
     }
 
     pub(crate) fn member(&self, name: &str) -> &Member {
