@@ -272,7 +272,7 @@ impl Machine {
 
 /// Between attempts to watch an API server that does not answer: one that is back must not wait for a
 /// machine that has lost patience.
-struct Steady;
+pub(super) struct Steady;
 
 impl Iterator for Steady {
     type Item = Duration;
