@@ -19,6 +19,7 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod isolated;
 mod latency;
 mod members;
 mod paced;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         return paced::run(options);
     }
     // The bed's own tests run no Convoy.
-    let bed = vec![pods::SCENARIO, services::SCENARIO];
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
     let scenarios =
         vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
