@@ -1,6 +1,7 @@
 //! Who an Envoy is, and what Convoy proves itself with.
 
 pub mod authority;
+pub mod bearer;
 mod expiry;
 pub mod material;
 mod report;
