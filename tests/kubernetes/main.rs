@@ -30,6 +30,7 @@ mod replica;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;
+mod services;
 mod status;
 mod table;
 mod workload;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         return paced::run(options);
     }
     // The bed's own tests run no Convoy.
-    let bed = vec![pods::SCENARIO, isolated::SCENARIO];
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
     let scenarios =
         vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
