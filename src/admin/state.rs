@@ -17,6 +17,7 @@ use crate::{
     admin::proto,
     diag::DiagSet,
     gateway::{Attachments, Declared},
+    identity,
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
     source::kube::SourceMeter,
@@ -37,6 +38,8 @@ pub struct State {
     pub traffic: SourceMeter,
     /// What was written to the fleet; all zero where nothing is.
     pub status: Arc<StatusMeter>,
+    /// What xDS is served with; `None` where it is served without certificates.
+    pub identity: Option<watch::Receiver<identity::Report>>,
 }
 
 impl fmt::Debug for State {

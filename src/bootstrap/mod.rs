@@ -16,8 +16,23 @@ const TEMPLATE: &str = include_str!("../../envoy/bootstrap.yaml");
 /// targets needs a quarter of it (performance.md 3.5), and containers of 4 GiB have room for it.
 pub const DEFAULT_MAX_HEAP_BYTES: u64 = 2 << 30;
 
-/// Client connections of one Envoy; about 1 GiB if every one of them were busy.
-const MAX_CONNECTIONS: u32 = 50_000;
+/// Client connections of one Envoy, unless chosen otherwise; about 1 GiB if every one of them were
+/// busy. Those to its readiness, metrics and admin interface do not count.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 50_000;
+
+/// Port on which the metrics of Envoys are usually scraped.
+pub const METRICS_PORT: u16 = 19001;
+
+/// Connections to the metrics, which the limit of the whole Envoy does not count: a few scrapers.
+const METRICS_CONNECTIONS: u32 = 64;
+
+/// Requests that one connection may begin in one turn of a worker (faults.md S15). Browsers send
+/// fewer at once; all of [`crate::resources::defaults::H2_MAX_STREAMS`] take ten turns.
+const MAX_REQUESTS_PER_IO_CYCLE: u32 = 10;
+
+/// Streams of one connection after which it is closed if half of them ended prematurely. Envoy's
+/// own, said here so that a new Envoy does not change it.
+const PREMATURE_RESETS: u32 = 500;
 
 /// What is chosen for one Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +47,12 @@ pub struct BootstrapOptions {
     pub variant: Variant,
     /// Where its admin interface listens.
     pub admin: AdminAddress,
+    /// Where anybody may read its statistics, and nothing else; usually port [`METRICS_PORT`].
+    pub metrics: Option<SocketAddr>,
     /// Heap in bytes at which it stops accepting requests.
     pub max_heap_bytes: u64,
+    /// Client connections above which it accepts none.
+    pub max_connections: u32,
 }
 
 /// The variants of the protocol; both serve the same resources.
@@ -115,12 +134,32 @@ pub fn render(options: &BootstrapOptions) -> String {
         let (name, after) =
             after.split_once('}').expect("invariant: `${` is closed in our template");
         text.push_str(before);
-        // JSON is YAML: whatever the value, it stays one value.
-        text.push_str(&value(name, options).to_string());
         rest = after;
+        if let Some(part) = name.strip_suffix('?') {
+            if !has(part, options) {
+                let end = format!("${{{part}!}}");
+                let skipped = rest.split_once(&end).map(|(_, rest)| rest);
+                rest = skipped.expect("invariant: a part of our template has an end");
+            }
+        } else if !name.ends_with('!') {
+            // JSON is YAML: whatever the value, it stays one value.
+            text.push_str(&value(name, options).to_string());
+        }
     }
     text.push_str(rest);
     text
+}
+
+/// Whether a part of the template is kept.
+fn has(part: &str, options: &BootstrapOptions) -> bool {
+    match part {
+        "metrics" => options.metrics.is_some(),
+        unknown => unreachable!("invariant: our template has no part `{unknown}`"),
+    }
+}
+
+fn socket_address(at: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
 }
 
 fn value(name: &str, options: &BootstrapOptions) -> Value {
@@ -129,10 +168,10 @@ fn value(name: &str, options: &BootstrapOptions) -> Value {
         "gateway" => json!(options.gateway),
         "admin_address" => match &options.admin {
             AdminAddress::Unix(path) => json!({ "pipe": { "path": path } }),
-            AdminAddress::Tcp(at) => {
-                json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
-            }
+            AdminAddress::Tcp(at) => socket_address(*at),
         },
+        "metrics_address" => json!(options.metrics.map(socket_address)),
+        "metrics_connections" => json!(METRICS_CONNECTIONS),
         "api_type" => match options.variant {
             Variant::Delta => json!("DELTA_GRPC"),
             Variant::Sotw => json!("GRPC"),
@@ -140,7 +179,9 @@ fn value(name: &str, options: &BootstrapOptions) -> Value {
         "xds_host" => json!(options.xds.host),
         "xds_port" => json!(options.xds.port),
         "max_heap_bytes" => json!(options.max_heap_bytes),
-        "max_connections" => json!(MAX_CONNECTIONS),
+        "max_connections" => json!(options.max_connections),
+        "max_requests_per_io_cycle" => json!(MAX_REQUESTS_PER_IO_CYCLE),
+        "premature_resets" => json!(PREMATURE_RESETS),
         "re2_program_limit" => json!(RE2_PROGRAM_LIMIT),
         unknown => unreachable!("invariant: our template knows no `{unknown}`"),
     }

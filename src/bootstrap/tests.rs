@@ -7,7 +7,9 @@ fn options() -> BootstrapOptions {
         xds: "convoy.convoy-system:18000".parse().unwrap(),
         variant: Variant::Delta,
         admin: AdminAddress::Unix("/run/envoy/admin.sock".into()),
+        metrics: None,
         max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
+        max_connections: DEFAULT_MAX_CONNECTIONS,
     }
 }
 
@@ -25,6 +27,26 @@ fn every_option_is_filled_in() {
     let xds = &read["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"]
         [0]["endpoint"]["address"]["socket_address"];
     assert_eq!(*xds, json!({ "address": "convoy.convoy-system", "port_value": 18000 }));
+    assert!(!render(&options()).contains("${"));
+}
+
+#[test]
+fn metrics_are_served_where_they_are_asked_for() {
+    assert_eq!(read(&options())["static_resources"]["listeners"], Value::Null);
+    let names = |read: &Value, what: &str| {
+        let all = read["static_resources"][what].as_array().cloned().unwrap_or_default();
+        all.iter().map(|one| one["name"].to_string()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&read(&options()), "clusters"), r#""convoy""#);
+    let at = Some(([0, 0, 0, 0], METRICS_PORT).into());
+    let read = read(&BootstrapOptions { metrics: at, ..options() });
+    assert_eq!(names(&read, "clusters"), r#""admin" "convoy""#);
+    let listener = &read["static_resources"]["listeners"][0];
+    let expected = json!({ "socket_address": { "address": "0.0.0.0", "port_value": 19001 } });
+    assert_eq!(listener["address"], expected);
+    let admin = &read["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0];
+    let address = &admin["lb_endpoints"][0]["endpoint"]["address"];
+    assert_eq!(*address, read["admin"]["address"]);
     assert!(!render(&options()).contains("${"));
 }
 

@@ -1,6 +1,6 @@
 //! `convoy bootstrap`: how to start one's own Envoy.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -24,7 +24,8 @@ pub(super) struct Args {
     /// State of the world in place of delta
     #[arg(long, env = "CONVOY_SOTW")]
     sotw: bool,
-    /// Address or unix socket path of the Envoy's own admin interface
+    /// Address or unix socket path of the Envoy's own admin interface; a socket is what no network
+    /// reaches, whatever is routed where
     #[arg(
         long,
         env = "CONVOY_ADMIN_LISTEN",
@@ -32,6 +33,20 @@ pub(super) struct Args {
         default_value = "127.0.0.1:9901"
     )]
     admin_listen: AdminAddress,
+    /// Address on which the Envoy answers `GET /stats/prometheus`, and nothing else, to anybody;
+    /// usually port 19001. Without it only the admin interface has its statistics
+    #[arg(long, env = "CONVOY_METRICS_LISTEN", value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+    /// Memory at which the Envoy refuses requests, in MiB; the container needs a third more
+    #[arg(long, env = "CONVOY_MAX_HEAP_MIB", value_name = "MIB")]
+    #[arg(default_value_t = bootstrap::DEFAULT_MAX_HEAP_BYTES >> 20)]
+    #[arg(value_parser = clap::value_parser!(u64).range(128..1 << 20))]
+    max_heap_mib: u64,
+    /// Client connections above which the Envoy accepts none
+    #[arg(long, env = "CONVOY_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(default_value_t = bootstrap::DEFAULT_MAX_CONNECTIONS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
     /// Who the Envoy is among those of its gateway; the machine's host name unless given
     #[arg(long, env = "CONVOY_NODE_ID", value_name = "ID")]
     node_id: Option<String>,
@@ -44,7 +59,9 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         xds: args.xds.clone(),
         variant: if args.sotw { Variant::Sotw } else { Variant::Delta },
         admin: args.admin_listen.clone(),
-        max_heap_bytes: bootstrap::DEFAULT_MAX_HEAP_BYTES,
+        metrics: args.metrics_listen,
+        max_heap_bytes: args.max_heap_mib << 20,
+        max_connections: args.max_connections,
     });
     out.write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)

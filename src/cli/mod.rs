@@ -5,6 +5,7 @@
 
 mod account;
 mod bootstrap;
+mod certificate;
 mod crds;
 mod demo;
 pub mod echo;
@@ -41,6 +42,7 @@ enum Command {
     Serve(serve::Args),
     Translate(translate::Args),
     Bootstrap(bootstrap::Args),
+    Certificate(certificate::Args),
     Status(status::Args),
     Crds(crds::Args),
     Account(account::Args),
@@ -74,6 +76,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Serve(args) => serve::run(args).await,
             Command::Translate(args) => translate::run(&args, &mut io::stdout().lock()),
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
+            Command::Certificate(args) => certificate::run(&args, &mut io::stdout().lock()).await,
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
             Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
             Command::Account(args) => account::run(&args, &mut io::stdout().lock()),

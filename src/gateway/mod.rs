@@ -8,6 +8,7 @@ mod address;
 mod attach;
 mod attachments;
 mod declared;
+mod knobs;
 mod parse;
 
 pub use address::{Address, NotAnAddress};

@@ -145,6 +145,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
+        identity: None,
     };
     let shutdown = raised(stopped.clone());
     let tasks = vec![

@@ -52,13 +52,17 @@ fn members_are_trimmed_and_keep_their_order() {
 #[test]
 fn ports_come_from_the_defaults_unless_annotated() {
     for (annotations, expect) in [
-        (&[][..], Some((80, 443))),
-        (&[(HTTP_PORT, "8080"), (HTTPS_PORT, " 8443")], Some((8080, 8443))),
-        (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443))),
+        (&[][..], Some((80, 443, 19003))),
+        (&[(HTTP_PORT, "8080"), (HTTPS_PORT, " 8443")], Some((8080, 8443, 19003))),
+        (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443, 19003))),
+        (&[(READY_PORT, "9000")], Some((80, 443, 9000))),
         (&[(HTTP_PORT, "443")], None),
+        (&[(READY_PORT, "80")], None),
+        (&[(READY_PORT, "443")], None),
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
-        let ports = gateway.map(|gateway| (gateway.http_port, gateway.https_port));
+        let ports =
+            gateway.map(|gateway| (gateway.http_port, gateway.https_port, gateway.ready_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
