@@ -47,6 +47,7 @@ pub(crate) fn what_is_unknown_or_unsafe_is_refused() {
     let unmanaged = "--set=manageGateways.enabled=false";
     check(&[brought, plaintext, unmanaged], "at '/xds/plaintextForDevelopment'");
     check(&[brought, "--set=xds.names={a}", unmanaged], "at '/xds/names'");
+    check(&[plaintext, "--set=xds.tokens=true", unmanaged], "at '/xds/tokens'");
     // These Envoys could not connect.
     for value in [brought, plaintext] {
         check(&[value], "get their certificates from its own authority");
