@@ -24,7 +24,7 @@ pub(crate) fn fault_s03_the_chart_grants_the_table_and_nothing_else() {
     let service = "--publish-service=edge/envoy";
     let without = "--no-authority";
     check(Some("brought"), &["--fleet-network=underlay", service, without]);
-    check(Some("development"), &[without]);
+    check(Some("development"), &[without, managed]);
     check(Some("everything"), &["--fleet-network=overlay", managed]);
     let secrets = "--secret-namespace=shop,convoy-system";
     check(Some("narrow"), &[secrets, service, managed]);
