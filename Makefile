@@ -56,11 +56,16 @@ parts:
 	$(call part,build,$(CARGO) test --locked --no-run)
 	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
 	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
-	$(call part,kubernetes programs,{ tests/bed/programs.sh || [ -z "$$CI" ]; })
-	$(call part,program of the image,$(MAKE) --no-print-directory image-binary)
+	$(call part,programs of clusters and of the image,$(MAKE) --no-print-directory programs)
 	$(call part,chart tests,$(CARGO) test --locked --test deploy)
 	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+
+# At the same time: one of them is built on a single core for minutes.
+.PHONY: programs
+programs:
+	@tests/bed/programs.sh & programs=$$!; $(MAKE) --no-print-directory image-binary \
+	  && { wait $$programs || [ -z "$$CI" ]; }
 
 # `make test` plays the same with timers that are twenty times faster.
 .PHONY: soak

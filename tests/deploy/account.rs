@@ -22,8 +22,9 @@ pub(crate) fn fault_s03_the_chart_grants_the_table_and_nothing_else() {
     let managed = "--manage-gateways";
     check(None, &[managed]);
     let service = "--publish-service=edge/envoy";
-    check(Some("brought"), &["--fleet-network=underlay", service]);
-    check(Some("development"), &[]);
+    let without = "--no-authority";
+    check(Some("brought"), &["--fleet-network=underlay", service, without]);
+    check(Some("development"), &[without, managed]);
     check(Some("everything"), &["--fleet-network=overlay", managed]);
     let secrets = "--secret-namespace=shop,convoy-system";
     check(Some("narrow"), &[secrets, service, managed]);

@@ -44,13 +44,9 @@ pub(crate) fn what_is_unknown_or_unsafe_is_refused() {
     check(&["--set=xds=null"], "missing property 'xds'");
     let brought = "--set=xds.certificateSecret=a";
     let plaintext = "--set=xds.plaintextForDevelopment=true";
-    let unmanaged = "--set=manageGateways.enabled=false";
-    check(&[brought, plaintext, unmanaged], "at '/xds/plaintextForDevelopment'");
-    check(&[brought, "--set=xds.names={a}", unmanaged], "at '/xds/names'");
-    // These Envoys could not connect.
-    for value in [brought, plaintext] {
-        check(&[value], "get their certificates from its own authority");
-    }
+    check(&[brought, plaintext], "at '/xds/plaintextForDevelopment'");
+    check(&[brought, "--set=xds.names={a}"], "at '/xds/names'");
+    check(&[plaintext, "--set=xds.tokens=true"], "at '/xds/tokens'");
     // None of these may let everybody in.
     check(&["--set-json=networkPolicy.xdsFrom=[]"], "at '/networkPolicy/xdsFrom'");
     check(&["--set-json=networkPolicy.xdsFrom=[{}]"], "at '/networkPolicy/xdsFrom/0'");

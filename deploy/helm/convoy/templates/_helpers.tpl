@@ -93,6 +93,11 @@ capabilities: { drop: [ALL] }
 {{- printf "%s.%s.svc" (include "convoy.fullname" .) .Release.Namespace }}
 {{- end }}
 
+{{/* Not empty if xDS has its certificates of Convoy's own authority. */}}
+{{- define "convoy.ownAuthority" -}}
+{{- if not (or .Values.xds.certificateSecret .Values.xds.plaintextForDevelopment) }}true{{ end }}
+{{- end }}
+
 {{/* What Convoy labels the Envoys with that it keeps. */}}
 {{- define "convoy.envoyLabels" -}}
 app.kubernetes.io/name: envoy
