@@ -22,7 +22,7 @@ use crate::{
     scene::Scene,
 };
 
-scenario! { "isolated", &[], fleet_nodes: true;
+scenario! { "isolated", &[], fleet: Machines;
     bed_pods_have_networks_of_their_own,
     bed_pods_see_what_they_ask_for,
     bed_updates_volumes_in_place,

@@ -19,6 +19,7 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod install;
 mod isolated;
 mod latency;
 mod members;
@@ -43,8 +44,13 @@ fn main() -> ExitCode {
     }
     // The bed's own tests run no Convoy.
     let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
-    let scenarios =
-        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
+    let scenarios = vec![
+        guide::SCENARIO,
+        table::scenario(),
+        registration::SCENARIO,
+        chart::SCENARIO,
+        install::SCENARIO,
+    ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }

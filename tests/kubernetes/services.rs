@@ -19,7 +19,7 @@ use crate::{
     scene::Scene,
 };
 
-scenario! { "services", &[], fleet_nodes: true;
+scenario! { "services", &[], fleet: Machines;
     services_reach_the_api_server,
     services_choose_endpoints_as_kube_proxy_does,
     services_keep_connections_of_endpoints_that_leave,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use crate::{
     bed::Variant,
-    harness::{Order, Play, Scenario, Step},
+    harness::{Ground, Order, Play, Scenario, Step},
     latency, members,
     rows::{Row, balance, canary, control_plane, failover, gateway, subset},
     status,
@@ -52,7 +52,7 @@ pub(crate) fn scenario() -> Scenario {
     Scenario {
         name: "rows",
         members: &["c1", "c2", "c3"],
-        fleet_nodes: false,
+        fleet: Ground::Prepared,
         order: Order::Any,
         steps: steps.leak(),
     }

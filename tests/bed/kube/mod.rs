@@ -114,6 +114,7 @@ impl World {
 
     /// For the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
-        self.clusters().map(Cluster::autopsy).collect::<Vec<_>>().join("\n")
+        let pods = self.fleet_machines.as_ref().map(|(kubelet, _)| kubelet.autopsy());
+        self.clusters().map(Cluster::autopsy).chain(pods).collect::<Vec<_>>().join("\n")
     }
 }
