@@ -148,8 +148,9 @@ pub(crate) fn notes_print_what_comes_next() {
     check(None, "helm upgrade --install convoy-crds deploy/helm/convoy-crds");
     check(None, "convoy member add --id ID");
     check(None, "kubectl apply -f examples/zone-dr/fleet/gateway.yaml");
-    check(Some("brought"), "convoy bootstrap --help");
-    check(Some("bare"), "convoy certificate --help");
+    let bootstrap = "convoy bootstrap --gateway GATEWAY --xds convoy.convoy-system.svc:18000";
+    check(Some("brought"), &format!("{bootstrap} --xds-tls-dir certs --out .\n"));
+    check(Some("bare"), "convoy certificate --gateway GATEWAY --out certs\n");
     check(Some("bare"), "No NetworkPolicy keeps strangers");
     let plaintext = "IS PLAINTEXT AND UNAUTHENTICATED";
     check(Some("development"), plaintext);
