@@ -15,6 +15,7 @@ mod payload;
 mod probe;
 mod root;
 mod status;
+mod user;
 mod volumes;
 
 use std::{
