@@ -1,7 +1,6 @@
 //! Who an Envoy is, and what Convoy proves itself with.
 
 pub mod authority;
-pub mod bearer;
 mod expiry;
 pub mod material;
 mod report;
