@@ -16,6 +16,7 @@ mod serve;
 mod status;
 mod table;
 mod translate;
+mod xds;
 mod yaml;
 
 use std::{error::Error, io, process::ExitCode};
