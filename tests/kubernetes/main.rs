@@ -19,6 +19,7 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod identity;
 mod install;
 mod isolated;
 mod latency;
