@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         guide::SCENARIO,
         table::scenario(),
         registration::SCENARIO,
+        identity::SCENARIO,
         chart::SCENARIO,
         install::SCENARIO,
     ];
