@@ -6,7 +6,6 @@
 //! small files every ten seconds.
 
 pub mod authority;
-pub mod bearer;
 mod expiry;
 pub mod files;
 pub mod material;

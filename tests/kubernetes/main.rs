@@ -20,6 +20,7 @@ mod guide;
 mod harness;
 mod hold;
 mod isolated;
+mod identity;
 mod latency;
 mod members;
 mod paced;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     // The bed's own tests run no Convoy.
     let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
     let scenarios =
-        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
+        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, identity::SCENARIO, chart::SCENARIO];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }
