@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     diag::Reason,
-    gateway::{Address, Classes, parse, publish_addresses, remote_clusters},
+    gateway::{Address, Classes, Instance, parse, publish_addresses, remote_clusters},
     key::{GatewayId, ObjectKind},
     model::{ClassRule, MemberOrder},
     settings::GatewayDefaults,
@@ -26,6 +26,8 @@ pub struct Declared {
     pub listens: bool,
     /// `convoy.dev/publish-address`.
     pub addresses: Vec<Address>,
+    /// What its Envoys are to be; `None` if the object is refused.
+    pub instance: Option<Instance>,
 }
 
 impl Declared {
@@ -50,6 +52,7 @@ impl Declared {
             members: remote_clusters(&object.annotations),
             listens: has_rule || classes.is_bound_to(&object.name.name),
             addresses: publish_addresses(&object.annotations),
+            instance: gateway.map(|own| Instance::new(&object.spec, &own)),
         };
         (GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() }, declared)
     }

@@ -118,7 +118,9 @@ pub async fn start(options: Options) -> Result<Handle> {
     }
     .spawn(inbox)?;
     let traffic = SourceMeter::default();
-    let meter = Arc::default();
+    let (meter, infra) = (Arc::default(), Arc::default());
+    // TLS
+    let (_, authority) = watch::channel(None);
     let from = source.to_string();
     let source = match source {
         Source::Directory(dir) => Running::Directory(
@@ -132,6 +134,8 @@ pub async fn start(options: Options) -> Result<Handle> {
                 envoys: envoys.clone(),
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
+                infra: Arc::clone(&infra),
+                authority,
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
@@ -145,6 +149,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
+        infra,
         identity: None,
     };
     let shutdown = raised(stopped.clone());
