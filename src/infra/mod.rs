@@ -25,8 +25,6 @@ mod observed;
 mod queue;
 mod render;
 mod run;
-#[cfg(test)]
-mod tests;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
