@@ -78,6 +78,10 @@ pub enum Reason {
     KindUnavailable,
     /// A published limit is exceeded (faults.md S19).
     LimitExceeded,
+    /// Tracing is asked for, and there is nowhere to send spans.
+    CollectorMissing,
+    /// Envoys refuse what was made of the object; they keep what they had (faults.md M3).
+    RejectedByEnvoy,
 }
 
 impl fmt::Display for Reason {
