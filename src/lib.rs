@@ -13,6 +13,7 @@ pub mod cli;
 pub mod diag;
 pub mod engine;
 pub mod gateway;
+pub mod identity;
 pub mod ingress;
 pub mod key;
 pub mod member;

@@ -71,6 +71,8 @@ pub struct Timings {
     pub source: SourceTimings,
     /// Of what is written to the fleet.
     pub status: StatusTimings,
+    /// Of certificates and tokens.
+    pub identity: IdentityTimings,
 }
 
 /// How long things take between Convoy and an API server (faults.md, Principles).
@@ -129,6 +131,31 @@ pub struct StatusTimings {
     pub contact_lost: Duration,
 }
 
+/// How long certificates last, and what is asked of the fleet to make and to check them. Lives and
+/// waits of certificates are whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityTimings {
+    /// How long a certificate of the authority is valid.
+    pub authority: Duration,
+    /// How long a certificate is valid that it issues.
+    pub leaf: Duration,
+    /// Nobody goes on longer than this with what the authority was before: peers with the bundle
+    /// that they hold, replicas with the Secret that they read.
+    pub overlap: Duration,
+    /// A certificate is valid so long before it is made: clocks differ.
+    pub skew: Duration,
+    /// Between two looks at the Secret of the authority.
+    pub look: Duration,
+    /// The limit of one request.
+    pub request: Duration,
+    /// Between two fetches of the keys that sign tokens.
+    pub keys: Duration,
+    /// The same while tokens come that an unknown key has signed, and while there are no keys.
+    pub keys_wanted: Duration,
+    /// How far the clocks may be apart of whoever signs tokens and of Convoy.
+    pub leeway: Duration,
+}
+
 impl Timings {
     /// What production runs.
     pub const PRODUCTION: Timings = Timings {
@@ -142,6 +169,7 @@ impl Timings {
         endpoint_delay: Duration::ZERO,
         source: SourceTimings::PRODUCTION,
         status: StatusTimings::PRODUCTION,
+        identity: IdentityTimings::PRODUCTION,
     };
 }
 
@@ -214,6 +242,60 @@ impl StatusTimings {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl IdentityTimings {
+    /// What production runs.
+    pub const PRODUCTION: IdentityTimings = IdentityTimings {
+        // A rotation begins at two thirds of it and lasts two overlaps and a leaf, which are 90 of
+        // the 122 days that are left; and one a year is often enough that it is nothing special.
+        authority: Duration::from_secs(365 * DAY.as_secs()),
+        // There is no revocation: a stolen key is of use for this long. Renewed at two thirds, it
+        // outlasts ten days without an API server.
+        leaf: Duration::from_secs(30 * DAY.as_secs()),
+        // As long as a leaf: a certificate comes with a bundle, so whoever has a valid one, also if
+        // it was installed by hand, trusts an authority before it signs.
+        overlap: Duration::from_secs(30 * DAY.as_secs()),
+        // Nodes without time synchronisation drift by minutes.
+        skew: Duration::from_secs(60 * 60),
+        look: Duration::from_secs(10),
+        request: Duration::from_secs(5),
+        // API servers let these answers be cached for an hour.
+        keys: Duration::from_secs(10 * 60),
+        keys_wanted: Duration::from_secs(10),
+        leeway: Duration::from_secs(10),
+    };
+
+    /// Everything this many times faster, for tests, except the leeway and the limit of a request;
+    /// an API server is asked ten times a second at most.
+    pub fn faster(self, times: u32) -> IdentityTimings {
+        let whole = |own: Duration| Duration::from_secs((own / times).as_secs_f64().ceil() as u64);
+        let ask = |own: Duration| (own / times).max(Duration::from_millis(100));
+        IdentityTimings {
+            authority: whole(self.authority),
+            leaf: whole(self.leaf),
+            overlap: whole(self.overlap),
+            skew: whole(self.skew),
+            look: ask(self.look),
+            request: self.request,
+            keys: ask(self.keys),
+            keys_wanted: ask(self.keys_wanted),
+            leeway: self.leeway,
+        }
+    }
+}
+
+/// Where an Envoy says whether it serves its gateway: `GET` [`READY_PATH`] with `Host:`
+/// [`READY_HOST`]. Beside the metrics' 19001, and above the ports that need privileges.
+pub const READY_PORT: u16 = 19003;
+
+/// The only path that the readiness listener answers.
+pub const READY_PATH: &str = "/ready";
+
+/// The only host that the readiness listener answers. The underscore makes it a name that no
+/// Ingress can have, so nobody's rules can answer for it.
+pub const READY_HOST: &str = "_ready.convoy";
+
 /// What an operator may choose for every gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayDefaults {
@@ -221,6 +303,8 @@ pub struct GatewayDefaults {
     pub http_port: u16,
     /// TLS port unless the gateway's annotation says otherwise.
     pub https_port: u16,
+    /// Port of the readiness listener unless the gateway's annotation says otherwise.
+    pub ready_port: u16,
     /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
@@ -234,6 +318,7 @@ impl Default for GatewayDefaults {
         GatewayDefaults {
             http_port: 80,
             https_port: 443,
+            ready_port: READY_PORT,
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,

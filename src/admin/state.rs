@@ -17,6 +17,7 @@ use crate::{
     admin::proto,
     diag::DiagSet,
     gateway::{Attachments, Declared},
+    identity,
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
     source::kube::SourceMeter,
@@ -37,6 +38,8 @@ pub struct State {
     pub traffic: SourceMeter,
     /// What was written to the fleet; all zero where nothing is.
     pub status: Arc<StatusMeter>,
+    /// What xDS is served with; `None` where it is served without certificates.
+    pub identity: Option<watch::Receiver<identity::Report>>,
 }
 
 impl fmt::Debug for State {
@@ -156,6 +159,9 @@ pub trait Envoys: Send + Sync {
 
     /// Totals by type, of closed streams too.
     fn totals(&self) -> BTreeMap<Kind, StreamTotals>;
+
+    /// Connections and streams that were refused since the start, by reason.
+    fn refused(&self) -> BTreeMap<&'static str, u64>;
 }
 
 /// What streams have carried for one type since the start.

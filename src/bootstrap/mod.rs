@@ -3,11 +3,15 @@
 //! Owns what is filled into `envoy/bootstrap.yaml`, and that nothing filled in can change its
 //! structure. Must not know resources or streams. Cost: none worth naming.
 
+mod secrets;
+
 use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, str::FromStr};
 
 use serde_json::{Value, json};
 
 use crate::resources::defaults::RE2_PROGRAM_LIMIT;
+
+pub use secrets::{AUTHORITIES_FILE, CREDENTIAL_FILE, XdsTls, secret_files};
 
 /// The text with its `${…}`.
 const TEMPLATE: &str = include_str!("../../envoy/bootstrap.yaml");
@@ -16,8 +20,23 @@ const TEMPLATE: &str = include_str!("../../envoy/bootstrap.yaml");
 /// targets needs a quarter of it (performance.md 3.5), and containers of 4 GiB have room for it.
 pub const DEFAULT_MAX_HEAP_BYTES: u64 = 2 << 30;
 
-/// Client connections of one Envoy; about 1 GiB if every one of them were busy.
-const MAX_CONNECTIONS: u32 = 50_000;
+/// Client connections of one Envoy, unless chosen otherwise; about 1 GiB if every one of them were
+/// busy. Those to its readiness, metrics and admin interface do not count.
+pub const DEFAULT_MAX_CONNECTIONS: u32 = 50_000;
+
+/// Port on which the metrics of Envoys are usually scraped.
+pub const METRICS_PORT: u16 = 19001;
+
+/// Connections to the metrics, which the limit of the whole Envoy does not count: a few scrapers.
+const METRICS_CONNECTIONS: u32 = 64;
+
+/// Requests that one connection may begin in one turn of a worker (faults.md S15). Browsers send
+/// fewer at once; all of [`crate::resources::defaults::H2_MAX_STREAMS`] take ten turns.
+const MAX_REQUESTS_PER_IO_CYCLE: u32 = 10;
+
+/// Streams of one connection after which it is closed if half of them ended prematurely. Envoy's
+/// own, said here so that a new Envoy does not change it.
+const PREMATURE_RESETS: u32 = 500;
 
 /// What is chosen for one Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +47,19 @@ pub struct BootstrapOptions {
     pub node_id: String,
     /// Where Convoy serves xDS.
     pub xds: XdsAddress,
+    /// How both sides prove who they are. Without it the connection is plaintext, which is for unix
+    /// sockets and for development.
+    pub tls: Option<XdsTls>,
     /// Which variant of the protocol it speaks.
     pub variant: Variant,
     /// Where its admin interface listens.
     pub admin: AdminAddress,
+    /// Where anybody may read its statistics, and nothing else; usually port [`METRICS_PORT`].
+    pub metrics: Option<SocketAddr>,
     /// Heap in bytes at which it stops accepting requests.
     pub max_heap_bytes: u64,
+    /// Client connections above which it accepts none.
+    pub max_connections: u32,
 }
 
 /// The variants of the protocol; both serve the same resources.
@@ -45,13 +71,18 @@ pub enum Variant {
     Sotw,
 }
 
-/// `HOST:PORT`, where the host is a name or an address, IPv6 in brackets.
+/// Where Convoy serves xDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XdsAddress {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: NonZeroU16,
+pub enum XdsAddress {
+    /// `HOST:PORT`.
+    Host {
+        /// Name or address, without the brackets of IPv6.
+        host: String,
+        /// Port.
+        port: NonZeroU16,
+    },
+    /// `unix:PATH`, on the same machine.
+    Unix(PathBuf),
 }
 
 /// Where the admin interface listens.
@@ -78,8 +109,13 @@ impl std::error::Error for AddressError {}
 impl FromStr for XdsAddress {
     type Err = AddressError;
 
+    /// `HOST:PORT`, where the host is a name or an address, IPv6 in brackets; or `unix:PATH`.
     fn from_str(text: &str) -> Result<XdsAddress, AddressError> {
-        let refused = || AddressError(format!("`{text}` is not HOST:PORT"));
+        let refused = || AddressError(format!("`{text}` is neither HOST:PORT nor unix:PATH"));
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = (!path.is_empty()).then(|| XdsAddress::Unix(path.into()));
+            return path.ok_or_else(refused);
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
         let port = port.parse().map_err(|_| refused())?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -88,7 +124,7 @@ impl FromStr for XdsAddress {
         if host.is_empty() || (bare.is_none() && host.contains(':')) {
             return Err(refused());
         }
-        Ok(XdsAddress { host: host.into(), port })
+        Ok(XdsAddress::Host { host: host.into(), port })
     }
 }
 
@@ -115,12 +151,35 @@ pub fn render(options: &BootstrapOptions) -> String {
         let (name, after) =
             after.split_once('}').expect("invariant: `${` is closed in our template");
         text.push_str(before);
-        // JSON is YAML: whatever the value, it stays one value.
-        text.push_str(&value(name, options).to_string());
         rest = after;
+        if let Some(part) = name.strip_suffix('?') {
+            if !has(part, options) {
+                let end = format!("${{{part}!}}");
+                let skipped = rest.split_once(&end).map(|(_, rest)| rest);
+                rest = skipped.expect("invariant: a part of our template has an end");
+            }
+        } else if !name.ends_with('!') {
+            // JSON is YAML: whatever the value, it stays one value.
+            text.push_str(&value(name, options).to_string());
+        }
     }
     text.push_str(rest);
     text
+}
+
+/// Whether a part of the template is kept.
+fn has(part: &str, options: &BootstrapOptions) -> bool {
+    match part {
+        "metrics" => options.metrics.is_some(),
+        "tls" => options.tls.is_some(),
+        "certificate" => options.tls.as_ref().is_some_and(|tls| tls.token.is_none()),
+        "token" => options.tls.as_ref().is_some_and(|tls| tls.token.is_some()),
+        unknown => unreachable!("invariant: our template has no part `{unknown}`"),
+    }
+}
+
+fn socket_address(at: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
 }
 
 fn value(name: &str, options: &BootstrapOptions) -> Value {
@@ -129,18 +188,31 @@ fn value(name: &str, options: &BootstrapOptions) -> Value {
         "gateway" => json!(options.gateway),
         "admin_address" => match &options.admin {
             AdminAddress::Unix(path) => json!({ "pipe": { "path": path } }),
-            AdminAddress::Tcp(at) => {
-                json!({ "socket_address": { "address": at.ip(), "port_value": at.port() } })
-            }
+            AdminAddress::Tcp(at) => socket_address(*at),
         },
+        "metrics_address" => json!(options.metrics.map(socket_address)),
+        "metrics_connections" => json!(METRICS_CONNECTIONS),
         "api_type" => match options.variant {
             Variant::Delta => json!("DELTA_GRPC"),
             Variant::Sotw => json!("GRPC"),
         },
-        "xds_host" => json!(options.xds.host),
-        "xds_port" => json!(options.xds.port),
+        "xds_type" => match &options.xds {
+            XdsAddress::Host { .. } => json!("STRICT_DNS"),
+            XdsAddress::Unix(_) => json!("STATIC"),
+        },
+        "xds_address" => match &options.xds {
+            XdsAddress::Host { host, port } => {
+                json!({ "socket_address": { "address": host, "port_value": port } })
+            }
+            XdsAddress::Unix(path) => json!({ "pipe": { "path": path } }),
+        },
+        "sni" => json!(options.tls.as_ref().and_then(XdsTls::sni)),
+        "credential_secret" => json!(options.tls.as_ref().map(secrets::credential_config)),
+        "authorities_secret" => json!(options.tls.as_ref().map(secrets::authorities_config)),
         "max_heap_bytes" => json!(options.max_heap_bytes),
-        "max_connections" => json!(MAX_CONNECTIONS),
+        "max_connections" => json!(options.max_connections),
+        "max_requests_per_io_cycle" => json!(MAX_REQUESTS_PER_IO_CYCLE),
+        "premature_resets" => json!(PREMATURE_RESETS),
         "re2_program_limit" => json!(RE2_PROGRAM_LIMIT),
         unknown => unreachable!("invariant: our template knows no `{unknown}`"),
     }

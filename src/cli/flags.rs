@@ -6,7 +6,11 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::{key::ObjectName, settings::GatewayDefaults, source::registry::Network};
+use crate::{
+    key::ObjectName,
+    settings::{GatewayDefaults, READY_PORT},
+    source::registry::Network,
+};
 
 /// What holds for every gateway unless its object says otherwise.
 #[derive(Debug, Args)]
@@ -20,6 +24,10 @@ pub(super) struct GatewayFlags {
     #[arg(long, env = "CONVOY_HTTPS_PORT", value_name = "PORT", default_value_t = 443)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     https_port: u16,
+    /// Port on which Envoys say whether they are ready; `convoy.dev/ready-port` wins
+    #[arg(long, env = "CONVOY_READY_PORT", value_name = "PORT", default_value_t = READY_PORT)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    ready_port: u16,
     /// Address on which Envoys listen; `::` for both families
     #[arg(long, env = "CONVOY_LISTEN_ADDRESS", value_name = "IP", default_value = "0.0.0.0")]
     listen_address: IpAddr,
@@ -39,6 +47,7 @@ impl GatewayFlags {
         GatewayDefaults {
             http_port: self.http_port,
             https_port: self.https_port,
+            ready_port: self.ready_port,
             listen_address: self.listen_address,
             allow_loopback_endpoints: self.allow_loopback_endpoints,
             allow_kube_system: self.allow_kube_system,

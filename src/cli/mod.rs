@@ -5,6 +5,7 @@
 
 mod account;
 mod bootstrap;
+mod certificate;
 mod crds;
 mod demo;
 pub mod echo;
@@ -15,6 +16,7 @@ mod serve;
 mod status;
 mod table;
 mod translate;
+mod xds;
 mod yaml;
 
 use std::{error::Error, io, process::ExitCode};
@@ -41,6 +43,7 @@ enum Command {
     Serve(serve::Args),
     Translate(translate::Args),
     Bootstrap(bootstrap::Args),
+    Certificate(certificate::Args),
     Status(status::Args),
     Crds(crds::Args),
     Account(account::Args),
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Serve(args) => serve::run(args).await,
             Command::Translate(args) => translate::run(&args, &mut io::stdout().lock()),
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
+            Command::Certificate(args) => certificate::run(&args, &mut io::stdout().lock()).await,
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
             Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
             Command::Account(args) => account::run(&args, &mut io::stdout().lock()),

@@ -131,6 +131,8 @@ impl GatewayState {
             members,
             http_port,
             https_port,
+            ready_port,
+            edge,
             listen_address,
             class_rule,
             watch_namespace,
@@ -141,6 +143,8 @@ impl GatewayState {
             *class_rule != old.class_rule || *watch_namespace != old.watch_namespace;
         self.pending.listeners |= *http_port != old.http_port
             || *https_port != old.https_port
+            || *ready_port != old.ready_port
+            || *edge != old.edge
             || *listen_address != old.listen_address;
         self.gateway = next;
     }

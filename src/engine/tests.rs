@@ -131,7 +131,7 @@ fn an_invalid_gateway_is_declared_with_its_problem() {
     let commit = fleet.engine.tick(vec![fixture::gateway_with("main", "mse", "c2, c1", 443)]);
     assert!(commit.has_declared);
     let declared = &fleet.engine.declared()[&GatewayId::mse("main")];
-    assert_eq!(declared.problem.as_deref(), Some("both listeners would use port 443"));
+    assert_eq!(declared.problem.as_deref(), Some("two listeners would use port 443"));
     let members: Vec<_> = declared.members.iter().map(ToString::to_string).collect();
     assert_eq!((members.join(" "), declared.listens), ("c2 c1".into(), false));
 }

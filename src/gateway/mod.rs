@@ -8,10 +8,11 @@ mod address;
 mod attach;
 mod attachments;
 mod declared;
+mod knobs;
 mod parse;
 
 pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
 pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
-pub use parse::{parse, publish_addresses, remote_clusters, unregistered};
+pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};

@@ -3,12 +3,15 @@
 //! A spec that is invalid yields no gateway at all, so that what is served already stays
 //! (semantics.md 9, row 14). An annotation that is invalid is ignored by itself.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
-    gateway::Address,
+    gateway::{
+        Address,
+        knobs::{Annotations, HTTP_PORT, HTTPS_PORT, Knobs, READY_PORT},
+    },
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
     model::{ClassRule, Gateway, MemberOrder},
     settings::GatewayDefaults,
@@ -17,14 +20,10 @@ use crate::{
 
 /// Members of the gateway, in order.
 const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
-/// Port of the plaintext listener.
-const HTTP_PORT: &str = "convoy.dev/http-port";
-/// Port of the TLS listener.
-const HTTPS_PORT: &str = "convoy.dev/https-port";
 /// Where clients reach the gateway: addresses or names, with commas between.
 const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
-
-type Annotations = BTreeMap<Arc<str>, Arc<str>>;
+/// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
+const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
 /// Instance sizes that the vendor knows.
 const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
@@ -37,13 +36,16 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let mut diags = Vec::new();
     let members = members(&object.annotations, &root, &mut diags);
     addresses(&object.annotations, &root, &mut diags);
-    let mut port = |key, default| port(&object.annotations, key, default, &root, &mut diags);
-    let (http_port, https_port) =
-        (port(HTTP_PORT, defaults.http_port), port(HTTPS_PORT, defaults.https_port));
+    account(&object.annotations, &root, &mut diags);
+    let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
+    let http_port = knobs.port(HTTP_PORT, defaults.http_port);
+    let https_port = knobs.port(HTTPS_PORT, defaults.https_port);
+    let ready_port = knobs.port(READY_PORT, defaults.ready_port);
+    let edge = knobs.edge();
 
     let mut problems = problems(&object.spec, &root.key("spec"));
-    if http_port == https_port {
-        problems.push(invalid(&root, format!("both listeners would use port {http_port}")));
+    if let Some(port) = twice([http_port, https_port, ready_port]) {
+        problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
     let is_valid = problems.is_empty();
     diags.append(&mut problems);
@@ -54,6 +56,8 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
         listen_address: defaults.listen_address,
         http_port,
         https_port,
+        ready_port,
+        edge,
         class_rule: class_rule(&object.spec),
         watch_namespace: watch_namespace(&object.spec).map(Arc::from),
     };
@@ -82,6 +86,11 @@ pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
     addresses(annotations, &nowhere(), &mut Vec::new())
 }
 
+/// The ServiceAccount whose tokens open the gateway, if its annotations name one.
+pub fn envoy_account(annotations: &Annotations) -> Option<ObjectName> {
+    account(annotations, &nowhere(), &mut Vec::new())
+}
+
 /// For callers that leave the findings to [`parse`].
 fn nowhere() -> Field {
     let name = ObjectName::cluster_scoped("");
@@ -107,6 +116,24 @@ fn addresses(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> 
     addresses
 }
 
+/// `NAMESPACE/NAME`.
+fn account(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Option<ObjectName> {
+    let text = annotations.get(ENVOY_ACCOUNT)?.trim();
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Some(ObjectName::new(namespace, name))
+        }
+        Some(_) | None => {
+            let message = format!("{text:?} is not NAMESPACE/NAME; no token opens this gateway");
+            let at = root.annotation(ENVOY_ACCOUNT);
+            diags.push(Diag::error(&at, Reason::InvalidAnnotation, message));
+            None
+        }
+    }
+}
+
 /// `id1, id2`: trimmed, without empties and duplicates, in order.
 fn members(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> MemberOrder {
     let text = annotations.get(REMOTE_CLUSTERS).map_or("", |text| text);
@@ -125,22 +152,10 @@ fn members(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Me
     members.into()
 }
 
-fn port(
-    annotations: &Annotations,
-    key: &str,
-    default: u16,
-    root: &Field,
-    diags: &mut Vec<Diag>,
-) -> u16 {
-    let Some(text) = annotations.get(key) else { return default };
-    match text.trim().parse() {
-        Ok(port) if port != 0 => port,
-        Ok(_) | Err(_) => {
-            let message = format!("{text:?} is not a port; {default} is used");
-            diags.push(Diag::error(&root.annotation(key), Reason::InvalidAnnotation, message));
-            default
-        }
-    }
+/// A port that is there more than once.
+fn twice([http, https, ready]: [u16; 3]) -> Option<u16> {
+    let is_twice = |port: &u16| *port == https || *port == ready;
+    Some(http).filter(is_twice).or_else(|| Some(https).filter(|port| *port == ready))
 }
 
 /// Everything that makes a spec invalid (semantics.md 1.2, Failed).

@@ -48,6 +48,15 @@ fn problem(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::READY_HOST;
+
+    /// Nobody's rules can answer for it (faults.md D1).
+    #[test]
+    fn fault_d01_the_host_of_readiness_is_nobodys() {
+        for host in [READY_HOST, "_READY.convoy", "*._ready.convoy"] {
+            check(host, "! a host is");
+        }
+    }
 
     #[track_caller]
     fn check(text: &str, expect: &str) {

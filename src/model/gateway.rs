@@ -1,6 +1,6 @@
 //! Gateways: a named group of Envoys with its listeners, members and rule of attachment.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{key::GatewayId, model::MemberOrder};
 
@@ -17,10 +17,49 @@ pub struct Gateway {
     pub http_port: u16,
     /// Port of the TLS listener.
     pub https_port: u16,
+    /// Port on which an Envoy says whether it serves the gateway.
+    pub ready_port: u16,
+    /// What its listeners take from clients.
+    pub edge: Edge,
     /// Which classes it serves where no IngressClass is bound to it.
     pub class_rule: ClassRule,
     /// Serve only this namespace.
     pub watch_namespace: Option<Arc<str>>,
+}
+
+/// What the listeners of a gateway take from clients, where gateways differ. What holds for all of
+/// them is `resources::defaults`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Proxies before the gateway that append to `x-forwarded-for`. The client is believed to be
+    /// who the last of them says, so more than there are lets clients forge it (faults.md M28).
+    pub trusted_hops: u32,
+    /// A stream without a byte in either direction is cut.
+    pub stream_idle_timeout: Duration,
+    /// A connection without a stream is closed.
+    pub idle_timeout: Duration,
+    /// Request headers must be complete within this time of their first byte (slowloris).
+    pub request_headers_timeout: Duration,
+    /// Size of the headers of one request.
+    pub max_request_headers_kib: u32,
+}
+
+impl Edge {
+    /// What holds unless a gateway's annotations say otherwise.
+    pub const DEFAULT: Edge = Edge {
+        // The peer is the client: nothing it says about addresses is believed.
+        trusted_hops: 0,
+        // Server-sent events, gRPC watches and WebSockets live longer than Envoy's five minutes
+        // (semantics.md 3.10).
+        stream_idle_timeout: Duration::from_secs(3600),
+        // Longer than load balancers keep idle connections (600 s at most), so that none is closed
+        // that a balancer is about to use; Envoy's own hour lets idle clients use up the limit of
+        // connections.
+        idle_timeout: Duration::from_secs(900),
+        request_headers_timeout: Duration::from_secs(10),
+        // Envoy's own, said here so that a new Envoy does not change it: a few large cookies.
+        max_request_headers_kib: 60,
+    };
 }
 
 /// `spec.ingress.local.ingressClass` (semantics.md 1.1).

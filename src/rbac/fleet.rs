@@ -15,6 +15,9 @@ pub const FLEET_ACCOUNT: &str = "convoy";
 /// Name of the `Lease` that decides which replica writes; it is in the namespace of the account.
 pub const LEASE: &str = "convoy";
 
+/// Name of the `Secret` of Convoy's own certificate authority; it is in the namespace of the account.
+pub const AUTHORITY: &str = "convoy-authority";
+
 const INGRESS: &str = "networking.k8s.io";
 const GATEWAY: &str = "mse.alibabacloud.com";
 const MEMBER: &str = "convoy.dev";
@@ -54,6 +57,13 @@ const LEASES: &[Grant<'_>] = &[
     Grant { group: "coordination.k8s.io", resource: "leases", verbs: &["create"], ..READ },
 ];
 
+/// Of the authority, which all replicas keep alike.
+const AUTHORITIES: &[Grant<'_>] = &[
+    Grant { resource: "secrets", names: &[AUTHORITY], verbs: &["get", "update"], ..READ },
+    // A name cannot be granted for what does not exist yet.
+    Grant { resource: "secrets", verbs: &["create"], ..READ },
+];
+
 /// What a fleet wants of Convoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetAccess {
@@ -65,11 +75,13 @@ pub struct FleetAccess {
     pub publish_service: Option<ObjectName>,
     /// The fleet is a member itself, and reached so.
     pub member: Option<Network>,
+    /// Convoy is its own certificate authority for xDS.
+    pub authority: bool,
 }
 
 /// What Convoy's account may do in a fleet.
 pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
-    let FleetAccess { namespace, secrets, publish_service, member } = access;
+    let FleetAccess { namespace, secrets, publish_service, member, authority } = access;
     let mut roles = Roles::default();
     roles.everywhere(ALWAYS);
     match secrets {
@@ -80,6 +92,9 @@ pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
         roles.read_member(*network);
     }
     roles.within(namespace, LEASES);
+    if *authority {
+        roles.within(namespace, AUTHORITIES);
+    }
     if let Some(service) = publish_service {
         let names: &[&str] = &[&service.name];
         let verbs = &["list", "watch"];
@@ -128,6 +143,15 @@ mod tests {
         check(
             FleetAccess { secrets: Some(secrets.into()), ..FleetAccess::default() },
             &[&ALWAYS, &["in shop", SECRETS], &["in system", SECRETS], &LEASE],
+        );
+    }
+
+    #[test]
+    fn of_its_own_authority_one_secret_is_kept() {
+        let authority = ["  /secrets [convoy-authority]: get,update", "  /secrets: create"];
+        check(
+            FleetAccess { authority: true, ..FleetAccess::default() },
+            &[&ALWAYS, &[SECRETS], &["in system"], &LEASE, &authority],
         );
     }
 

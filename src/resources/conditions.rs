@@ -61,7 +61,7 @@ fn wildcard_guard(host: &Host) -> Option<pb::HeaderMatcher> {
 
 /// Several headers of one name are compared as one, joined by commas, as HTTP defines them: a
 /// value that is sent twice is not equal to itself sent once.
-fn header(name: &str, value: StringMatcher) -> pb::HeaderMatcher {
+pub(super) fn header(name: &str, value: StringMatcher) -> pb::HeaderMatcher {
     pb::HeaderMatcher {
         name: name.into(),
         header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(value)),

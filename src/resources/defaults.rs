@@ -75,12 +75,23 @@ pub const RETRY_ON: &str = "connect-failure,refused-stream";
 /// What safe methods retry besides: the connection broke before an answer began (M33).
 pub const RETRY_SAFE_METHODS_ON: &str = "reset";
 
-/// A stream without a byte in either direction. Server-sent events, gRPC watches and WebSockets
-/// live longer than Envoy's five minutes (3.10).
-pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Headers of one request, whatever their size: each costs more to handle than its bytes say.
+/// Envoy's own, said here so that a new Envoy does not change it.
+pub const MAX_HEADERS: u32 = 100;
 
-/// Request headers must be complete within this time (slowloris).
-pub const REQUEST_HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// What Envoy buffers of one connection in one direction, in bytes. A request that does not fit
+/// cannot be retried; the overload manager bounds the sum of all buffers.
+pub const CONNECTION_BUFFER: u32 = 1 << 20;
+
+/// A TLS handshake: no header timeout runs before it has ended.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a probe of readiness may take, and how long its connection may be idle. Kubernetes gives
+/// a probe one second.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections to the readiness listener, which the limit of the whole Envoy does not count.
+pub const PROBE_CONNECTIONS: u64 = 64;
 
 /// Streams of one HTTP/2 connection (faults.md S15).
 pub const H2_MAX_STREAMS: u32 = 100;

@@ -37,69 +37,92 @@ use envoy_types::pb::{
 use prost::{Message, Name};
 
 use crate::{
-    resources::{defaults, pack},
+    model::Edge,
+    resources::{defaults, pack, ready},
     settings::Mechanisms,
 };
 
-/// Headers that backends believe and that Envoy passes from any client (faults.md M28, S14).
-/// Removed before routing, so that no rule can be met by forging one.
-const FORGEABLE: [&str; 7] = [
+/// Headers that backends believe, because proxies of other makes set them, and that Envoy passes
+/// from any client (faults.md M28, S14). Removed before routing, so that no rule can be met by
+/// forging one. A proxy before the gateway is no exception: it may pass a client's own.
+const FORGEABLE: [&str; 17] = [
     "forwarded",
+    "x-forwarded-by",
     "x-forwarded-host",
+    "x-forwarded-method",
     "x-forwarded-port",
     "x-forwarded-prefix",
+    "x-forwarded-scheme",
     "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-original-method",
+    "x-original-uri",
     "x-original-url",
+    "x-real-ip",
     "x-rewrite-url",
+    "x-scheme",
+    ready::HEADER,
 ];
 
 /// Methods that change nothing, so that a request may be sent again after it was sent once.
 const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
 
 /// The filter that a chain ends in. `route_table` is the name that it asks RDS for.
-pub(super) fn connection_manager(route_table: &str, mechanisms: &Mechanisms) -> Filter {
+pub(super) fn connection_manager(
+    route_table: &str,
+    policy: &Edge,
+    mechanisms: &Mechanisms,
+) -> Filter {
     let retry_resets = mechanisms.retries && mechanisms.retry_resets_of_safe_methods;
     let mut http_filters = Vec::new();
     http_filters.extend(retry_resets.then(retry_resets_of_safe_methods));
     http_filters.push(http_filter("envoy.filters.http.router", Router::default()));
-    let manager = pb::HttpConnectionManager {
-        stat_prefix: route_table.into(),
-        route_specifier: Some(hcm::RouteSpecifier::Rds(pb::Rds {
-            config_source: Some(pack::ads()),
-            route_config_name: route_table.into(),
-        })),
-        http_filters,
-        upgrade_configs: vec![hcm::UpgradeConfig {
-            upgrade_type: "websocket".into(),
-            ..Default::default()
-        }],
-        ..edge()
-    };
-    Filter {
-        name: "envoy.filters.network.http_connection_manager".into(),
-        config_type: Some(filter::ConfigType::TypedConfig(pack::any(manager))),
-    }
+    network_filter(
+        "envoy.filters.network.http_connection_manager",
+        pb::HttpConnectionManager {
+            stat_prefix: route_table.into(),
+            route_specifier: Some(routes(route_table)),
+            http_filters,
+            upgrade_configs: vec![hcm::UpgradeConfig {
+                upgrade_type: "websocket".into(),
+                ..Default::default()
+            }],
+            ..edge(policy)
+        },
+    )
+}
+
+/// Routes from the table of that name.
+pub(super) fn routes(route_table: &str) -> hcm::RouteSpecifier {
+    hcm::RouteSpecifier::Rds(pb::Rds {
+        config_source: Some(pack::ads()),
+        route_config_name: route_table.into(),
+    })
 }
 
 /// What makes Envoy safe at the edge; the verdicts it gives are faults.md M26–M28.
-fn edge() -> pb::HttpConnectionManager {
+///
+/// Left as Envoy has it, on purpose: `max_connection_duration` and `request_timeout` are absent,
+/// because they would cut WebSockets, watches and uploads that do what they should; a silent stream
+/// is cut all the same. `allow_chunked_length` and `accept_http_10` stay off, and an invalid HTTP/2
+/// message ends its connection: leniency there is what smuggling is made of.
+fn edge(policy: &Edge) -> pb::HttpConnectionManager {
     pb::HttpConnectionManager {
         normalize_path: pack::bool(true),
         merge_slashes: true,
         path_with_escaped_slashes_action: hcm::PathWithEscapedSlashesAction::UnescapeAndRedirect
             .into(),
-        // The peer is the client: nothing it says about addresses is believed.
         use_remote_address: pack::bool(true),
-        xff_num_trusted_hops: 0,
+        xff_num_trusted_hops: policy.trusted_hops,
         internal_address_config: Some(nobody_is_internal()),
-        early_header_mutation_extensions: vec![pack::extension(
-            "envoy.http.early_header_mutation.header_mutation",
-            early::HeaderMutation { mutations: FORGEABLE.map(remove).into() },
-        )],
+        early_header_mutation_extensions: vec![early_mutation(FORGEABLE.map(remove).into())],
         common_http_protocol_options: Some(core::HttpProtocolOptions {
             // `x_a` and `x-a` are one header to many backends.
             headers_with_underscores_action:
                 core::http_protocol_options::HeadersWithUnderscoresAction::RejectRequest.into(),
+            max_headers_count: pack::uint(defaults::MAX_HEADERS),
+            idle_timeout: pack::duration(policy.idle_timeout),
             ..Default::default()
         }),
         http2_protocol_options: Some(core::Http2ProtocolOptions {
@@ -108,8 +131,9 @@ fn edge() -> pb::HttpConnectionManager {
             initial_connection_window_size: pack::uint(defaults::H2_CONNECTION_WINDOW),
             ..Default::default()
         }),
-        stream_idle_timeout: pack::duration(defaults::STREAM_IDLE_TIMEOUT),
-        request_headers_timeout: pack::duration(defaults::REQUEST_HEADERS_TIMEOUT),
+        max_request_headers_kb: pack::uint(policy.max_request_headers_kib),
+        stream_idle_timeout: pack::duration(policy.stream_idle_timeout),
+        request_headers_timeout: pack::duration(policy.request_headers_timeout),
         ..Default::default()
     }
 }
@@ -125,18 +149,9 @@ fn nobody_is_internal() -> hcm::InternalAddressConfig {
 /// Adds to the retry policy of every route, for safe methods only: a filter that runs another
 /// one where the method matches, instead of every route twice (M33).
 fn retry_resets_of_safe_methods() -> pb::HttpFilter {
-    let header = core::HeaderValueOption {
-        header: Some(core::HeaderValue {
-            key: "x-envoy-retry-on".into(),
-            value: defaults::RETRY_SAFE_METHODS_ON.into(),
-            ..Default::default()
-        }),
-        append_action: core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
-        ..Default::default()
-    };
     let mutation = header_mutation::HeaderMutation {
         mutations: Some(header_mutation::Mutations {
-            request_mutations: vec![HeaderMutation { action: Some(Mutation::Append(header)) }],
+            request_mutations: vec![overwrite("x-envoy-retry-on", defaults::RETRY_SAFE_METHODS_ON)],
             ..Default::default()
         }),
         ..Default::default()
@@ -182,15 +197,44 @@ fn method_matcher(methods: &str, action: ExecuteFilterAction) -> Matcher {
     }
 }
 
+/// Done to a request before anything else sees it.
+pub(super) fn early_mutation(mutations: Vec<HeaderMutation>) -> core::TypedExtensionConfig {
+    pack::extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        early::HeaderMutation { mutations },
+    )
+}
+
+/// Whatever a request has under this name is replaced.
+pub(super) fn overwrite(header: &str, value: &str) -> HeaderMutation {
+    let header = core::HeaderValueOption {
+        header: Some(core::HeaderValue {
+            key: header.into(),
+            value: value.into(),
+            ..Default::default()
+        }),
+        append_action: core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    };
+    HeaderMutation { action: Some(Mutation::Append(header)) }
+}
+
 fn remove(header: &str) -> HeaderMutation {
     HeaderMutation { action: Some(Mutation::Remove(header.into())) }
 }
 
-fn http_filter<T: Name + Message>(name: &str, config: T) -> pb::HttpFilter {
+pub(super) fn http_filter<T: Name + Message>(name: &str, config: T) -> pb::HttpFilter {
     pb::HttpFilter {
         name: name.into(),
         config_type: Some(ConfigType::TypedConfig(pack::any(config))),
         ..Default::default()
+    }
+}
+
+pub(super) fn network_filter<T: Name + Message>(name: &str, config: T) -> Filter {
+    Filter {
+        name: name.into(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack::any(config))),
     }
 }
 

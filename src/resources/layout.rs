@@ -13,6 +13,7 @@ use prost::{
 
 use crate::{
     model::{ListenerKey, name},
+    resources::ready,
     snapshot::{Kind, Resource},
 };
 
@@ -20,7 +21,8 @@ use crate::{
 const VIRTUAL_HOSTS: u32 = 2;
 
 /// One table with every host of the listener. Without hosts it answers 404, which is what a
-/// listener that has lost its last host must do (xds.md 3.8).
+/// listener that has lost its last host must do (xds.md 3.8). The one of plaintext, which every
+/// gateway has, also answers for readiness.
 pub fn table<'a>(listener: ListenerKey, hosts: impl Iterator<Item = &'a Bytes>) -> Resource {
     let name = name::listener(listener);
     let frame = RouteConfiguration {
@@ -30,11 +32,16 @@ pub fn table<'a>(listener: ListenerKey, hosts: impl Iterator<Item = &'a Bytes>) 
         ..Default::default()
     };
     let mut message = frame.encode_to_vec();
-    for host in hosts {
+    let mut put = |host: &Bytes| {
         encode_key(VIRTUAL_HOSTS, WireType::LengthDelimited, &mut message);
         encode_varint(host.len() as u64, &mut message);
         message.put_slice(host);
+    };
+    match listener {
+        ListenerKey::Http => put(&ready::virtual_host()),
+        ListenerKey::Https => {}
     }
+    hosts.for_each(put);
     Resource::new(Kind::Route, name.into(), &message, Vec::new())
 }
 
@@ -54,5 +61,9 @@ mod tests {
         assert_eq!(decoded.virtual_hosts, hosts);
         assert_eq!((&*table.name, &*decoded.name), ("https", "https"));
         assert!(decoded.ignore_port_in_host_matching);
+        let table = super::table(ListenerKey::Http, encoded.iter());
+        let decoded = RouteConfiguration::decode(table.message()).unwrap();
+        assert_eq!(decoded.virtual_hosts[0].domains, [crate::settings::READY_HOST]);
+        assert_eq!(decoded.virtual_hosts[1..], hosts);
     }
 }

@@ -20,7 +20,7 @@ use prost::Message;
 
 use crate::{
     model::{Gateway, Host, ListenerKey, TlsHosts, name},
-    resources::{http, pack},
+    resources::{defaults, http, pack},
     settings::Mechanisms,
     snapshot::{Kind, Resource},
 };
@@ -38,7 +38,7 @@ pub fn build(
     mechanisms: &Mechanisms,
 ) -> Option<Resource> {
     let name = name::listener(key);
-    let http = http::connection_manager(name, mechanisms);
+    let http = http::connection_manager(name, &gateway.edge, mechanisms);
     let (port, filter_chains, listener_filters) = match key {
         ListenerKey::Http => (gateway.http_port, vec![plain_chain(name, http)], Vec::new()),
         ListenerKey::Https => (gateway.https_port, tls_chains(tls, &http), vec![tls_inspector()]),
@@ -51,13 +51,13 @@ pub fn build(
         address: Some(pack::socket_address(gateway.listen_address, port)),
         filter_chains,
         listener_filters,
-        // xds: `per_connection_buffer_limit_bytes` stays at 1 MiB. A request that does not fit
-        // cannot be retried; the overload manager bounds the sum of all buffers.
+        per_connection_buffer_limit_bytes: pack::uint(defaults::CONNECTION_BUFFER),
         ..Default::default()
     };
     Some(Resource::new(Kind::Listener, name.into(), &listener.encode_to_vec(), Vec::new()))
 }
 
+/// A chain of one filter, whatever connects.
 fn plain_chain(name: &str, http: pb::Filter) -> pb::FilterChain {
     pb::FilterChain { name: name.into(), filters: vec![http], ..Default::default() }
 }
@@ -103,6 +103,7 @@ fn tls_chain(
             name: "envoy.transport_sockets.tls".into(),
             config_type: Some(transport_socket::ConfigType::TypedConfig(pack::any(context))),
         }),
+        transport_socket_connect_timeout: pack::duration(defaults::HANDSHAKE_TIMEOUT),
         ..plain_chain(name, http.clone())
     }
 }

@@ -13,5 +13,6 @@ pub mod layout;
 pub mod listener;
 mod pack;
 pub mod print;
+pub mod ready;
 pub mod route;
 pub mod secret;

@@ -19,6 +19,10 @@ pub(super) fn uint(value: u32) -> Option<pb::UInt32Value> {
     Some(pb::UInt32Value { value })
 }
 
+pub(super) fn long(value: u64) -> Option<pb::UInt64Value> {
+    Some(pb::UInt64Value { value })
+}
+
 pub(super) fn bool(value: bool) -> Option<pb::BoolValue> {
     Some(pb::BoolValue { value })
 }

@@ -1,22 +1,35 @@
 //! The control plane under test, in this process: the only file that knows how it is started.
 
 use convoy::{
-    bootstrap::{self, AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, XdsAddress},
+    bootstrap::{
+        self, AdminAddress, BootstrapOptions, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_HEAP_BYTES,
+        METRICS_PORT, XdsAddress,
+    },
     diag::Diag,
-    serve::{self, Handle, Options, Source},
+    serve::{self, Handle, Options, Source, XdsOptions, XdsSecurity},
     settings::{GatewayDefaults, Mechanisms, Timings},
+    xds::XdsListen,
 };
 
-use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
+use super::{
+    Variant,
+    envoy::ADMIN,
+    netns::{CONTROL_PLANE, GATEWAY},
+};
 
 /// Convoy, serving a fleet.
 pub(crate) struct Convoy(Handle);
 
 impl Convoy {
-    pub(crate) async fn start(source: Source, mechanisms: Mechanisms, timings: Timings) -> Convoy {
+    pub(crate) async fn start(
+        source: Source,
+        security: XdsSecurity,
+        mechanisms: Mechanisms,
+        timings: Timings,
+    ) -> Convoy {
         let options = Options {
             source,
-            xds_listen: CONTROL_PLANE,
+            xds: XdsOptions { listen: XdsListen::Tcp(CONTROL_PLANE), security, tokens: false },
             admin_listen: (CONTROL_PLANE.ip(), 0).into(),
             defaults: GatewayDefaults::default(),
             mechanisms,
@@ -48,16 +61,24 @@ impl Convoy {
 
 /// How an Envoy of `gateway` is started.
 pub(crate) fn bootstrap(gateway: &str, node: &str, variant: Variant) -> String {
+    bootstrap::render(&bootstrap_options(gateway, node, variant))
+}
+
+/// The same before it is text.
+pub(crate) fn bootstrap_options(gateway: &str, node: &str, variant: Variant) -> BootstrapOptions {
     let host = CONTROL_PLANE.ip().to_string();
-    bootstrap::render(&BootstrapOptions {
+    BootstrapOptions {
         gateway: gateway.to_owned(),
         node_id: node.to_owned(),
-        xds: XdsAddress { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        xds: XdsAddress::Host { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        tls: None,
         variant: match variant {
             Variant::Delta => bootstrap::Variant::Delta,
             Variant::Sotw => bootstrap::Variant::Sotw,
         },
         admin: AdminAddress::Tcp(ADMIN),
+        metrics: Some((GATEWAY, METRICS_PORT).into()),
         max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
-    })
+        max_connections: DEFAULT_MAX_CONNECTIONS,
+    }
 }

@@ -8,6 +8,7 @@
 
 #[path = "../bed/mod.rs"]
 mod bed;
+mod edge;
 mod gates;
 mod goldens;
 mod harness;
@@ -42,6 +43,7 @@ fn all() -> Vec<Row> {
         mechanisms::rows(),
         long_lived::rows(),
         rows::alone(gates::rows()),
+        edge::rows(),
         goldens::rows(),
     ]
     .into_iter()

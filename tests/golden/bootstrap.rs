@@ -1,6 +1,9 @@
 //! The bootstraps that `convoy bootstrap` prints, before a real Envoy.
 
-use convoy::bootstrap::{AdminAddress, BootstrapOptions, DEFAULT_MAX_HEAP_BYTES, Variant, render};
+use convoy::bootstrap::{
+    AdminAddress, BootstrapOptions, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_HEAP_BYTES, Variant,
+    render,
+};
 
 use crate::envoy;
 
@@ -15,9 +18,12 @@ fn envoy_accepts_every_variant() {
                 gateway: "web".into(),
                 node_id: "web-1".into(),
                 xds: "127.0.0.1:18000".parse().unwrap(),
+                tls: None,
                 variant,
                 admin,
+                metrics: Some(([127, 0, 0, 1], 0).into()),
                 max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
+                max_connections: DEFAULT_MAX_CONNECTIONS,
             };
             envoy::validate(&render(&options)).unwrap_or_else(|why| panic!("{options:?}: {why}"));
         }

@@ -267,7 +267,7 @@ fn fault_f18_header_values_are_literal_or_refused() {
         assert_eq!(reasons(&translated.diags), Vec::<String>::new());
         let view = translated.views.values().next().unwrap();
         let table = print::json(view.get(Kind::Route, "http").unwrap()).unwrap();
-        let matcher = &table["virtual_hosts"][0]["routes"][0]["match"]["headers"][0];
+        let matcher = &table["virtual_hosts"][1]["routes"][0]["match"]["headers"][0];
         assert_eq!(matcher["string_match"]["safe_regex"]["regex"], literal);
         envoy::validate(&wrapped::static_config(view).to_string()).unwrap();
     }

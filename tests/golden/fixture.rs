@@ -6,8 +6,9 @@ use convoy::{
     diag::Field,
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
-        Action, Arm, Assignment, ClassRule, Condition, Form, Forward, Gateway, Host, LocalityShare,
-        PathMatch, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch, VirtualHost,
+        Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
+        LocalityShare, PathMatch, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch,
+        VirtualHost,
     },
 };
 
@@ -59,6 +60,8 @@ pub(crate) fn gateway() -> Gateway {
         listen_address: [127, 0, 0, 1].into(),
         http_port: 8080,
         https_port: 8443,
+        ready_port: 19003,
+        edge: Edge::DEFAULT,
         class_rule: ClassRule::None,
         watch_namespace: None,
     }

@@ -10,7 +10,6 @@
 
 mod bootstrap;
 mod cases;
-mod edge;
 mod envoy;
 mod faults;
 mod fixture;

@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf, sync::Arc};
 
 use convoy::{
     model::{Host, ListenerKey, Target, TlsHosts, name},
-    resources::{cluster, endpoint, layout, listener, print, route, secret},
+    resources::{cluster, endpoint, layout, listener, print, ready, route, secret},
     settings::Mechanisms,
     snapshot::Resource,
     store::KeyPair,
@@ -74,7 +74,9 @@ fn certificates() -> TlsHosts {
 
 fn listeners(mechanisms: &Mechanisms) -> Vec<Resource> {
     let keys = [ListenerKey::Http, ListenerKey::Https].into_iter();
-    keys.filter_map(|key| listener::build(key, &gateway(), &certificates(), mechanisms)).collect()
+    let ready = ready::listener(&gateway());
+    let listener = |key| listener::build(key, &gateway(), &certificates(), mechanisms);
+    keys.filter_map(listener).chain([ready]).collect()
 }
 
 /// Everything switched off, one by one and together.

@@ -6,6 +6,7 @@ use convoy::{
     diag::Diag,
     resources::print,
     serve::Translated,
+    settings::READY_HOST,
     snapshot::{GatewayView, Kind},
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
@@ -14,11 +15,12 @@ use envoy_types::pb::envoy::config::endpoint::v3::{
 use prost::Message;
 use serde_json::Value;
 
-/// The routes of a listener in match order: `host kind path conditions -> cluster weight`.
+/// The routes of a listener in match order: `host kind path conditions -> cluster weight`. Without
+/// the one that says ready, which every table of plaintext has.
 pub(crate) fn routes(view: &GatewayView, listener: &str) -> Vec<String> {
     let Some(table) = view.get(Kind::Route, listener) else { return Vec::new() };
     let table = print::json(table).unwrap();
-    let hosts = items(&table["virtual_hosts"]);
+    let hosts = items(&table["virtual_hosts"]).filter(|host| host["name"] != READY_HOST);
     hosts.flat_map(|host| items(&host["routes"]).map(|r| route(&host["name"], r))).collect()
 }
 

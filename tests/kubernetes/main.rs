@@ -8,6 +8,7 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod audit;
 #[allow(dead_code, reason = "most of the bed is for the Envoy tests")]
 #[path = "../bed/mod.rs"]
 mod bed;
@@ -19,6 +20,7 @@ mod guide;
 mod harness;
 mod hold;
 mod isolated;
+mod identity;
 mod latency;
 mod members;
 mod paced;
@@ -29,6 +31,7 @@ mod replica;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;
+mod services;
 mod status;
 mod table;
 mod workload;
@@ -39,13 +42,10 @@ fn main() -> ExitCode {
     if let Some(options) = paced::asked() {
         return paced::run(options);
     }
-    let scenarios = vec![
-        pods::SCENARIO,
-        isolated::SCENARIO,
-        guide::SCENARIO,
-        table::scenario(),
-        registration::SCENARIO,
-        chart::SCENARIO,
-    ];
-    harness::main(&[scenarios, faults::scenarios()].concat())
+    // The bed's own tests run no Convoy.
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
+    let scenarios =
+        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, identity::SCENARIO, chart::SCENARIO];
+    let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
+    harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }

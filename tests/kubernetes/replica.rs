@@ -38,6 +38,7 @@ impl Replica {
                 "serve".to_owned(),
                 format!("--kubeconfig={}", own.kubeconfig.display()),
                 format!("--xds-listen={}", own.xds),
+                "--xds-plaintext".to_owned(),
                 format!("--admin-listen={}", own.admin),
                 format!("--publish-address={GATEWAY}"),
                 "--lease-namespace=convoy-system".to_owned(),

@@ -61,6 +61,7 @@ impl GatewayState {
             for key in [ListenerKey::Http, ListenerKey::Https] {
                 self.build_listener(key, stages, writes);
             }
+            writes.push(Write::put(resources::ready::listener(&self.gateway), stages.work));
         }
         if changed.listeners || !changed.hosts.is_empty() {
             self.wrap_tables(stages, writes);

@@ -1,5 +1,8 @@
 use super::*;
-use crate::key::{GatewayId, ObjectName};
+use crate::{
+    key::{GatewayId, ObjectName},
+    model::Edge,
+};
 
 fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
     Gateway {
@@ -8,6 +11,8 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         http_port: 80,
         https_port: 443,
+        ready_port: 19003,
+        edge: Edge::DEFAULT,
         class_rule,
         watch_namespace: watch.map(Into::into),
     }

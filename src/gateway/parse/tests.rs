@@ -52,13 +52,17 @@ fn members_are_trimmed_and_keep_their_order() {
 #[test]
 fn ports_come_from_the_defaults_unless_annotated() {
     for (annotations, expect) in [
-        (&[][..], Some((80, 443))),
-        (&[(HTTP_PORT, "8080"), (HTTPS_PORT, " 8443")], Some((8080, 8443))),
-        (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443))),
+        (&[][..], Some((80, 443, 19003))),
+        (&[(HTTP_PORT, "8080"), (HTTPS_PORT, " 8443")], Some((8080, 8443, 19003))),
+        (&[(HTTP_PORT, "0"), (HTTPS_PORT, "65536")], Some((80, 443, 19003))),
+        (&[(READY_PORT, "9000")], Some((80, 443, 9000))),
         (&[(HTTP_PORT, "443")], None),
+        (&[(READY_PORT, "80")], None),
+        (&[(READY_PORT, "443")], None),
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
-        let ports = gateway.map(|gateway| (gateway.http_port, gateway.https_port));
+        let ports =
+            gateway.map(|gateway| (gateway.http_port, gateway.https_port, gateway.ready_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
@@ -130,5 +134,25 @@ fn an_invalid_spec_is_no_gateway() {
         assert_eq!(fields.join(" "), expect, "{spec:?}");
         assert_eq!(gateway.is_some(), expect.is_empty(), "{spec:?}");
         assert!(diags.iter().all(|diag| diag.reason == Reason::InvalidGateway), "{diags:?}");
+    }
+}
+
+#[test]
+fn fault_s02_an_account_is_named_with_its_namespace() {
+    for (text, expect, findings) in [
+        ("envoys/web", Some("envoys/web"), 0),
+        (" envoys/web ", Some("envoys/web"), 0),
+        ("web", None, 1),
+        ("/web", None, 1),
+        ("envoys/", None, 1),
+        ("a/b/c", None, 1),
+        ("", None, 1),
+    ] {
+        let object = gateway(&[(ENVOY_ACCOUNT, text)], MseIngressConfigSpec::default());
+        let account = envoy_account(&object.annotations).map(|own| own.to_string());
+        assert_eq!(account.as_deref(), expect, "{text}");
+        let (gateway, diags) = run(&object);
+        assert!(gateway.is_some(), "{text}: the gateway is served");
+        assert_eq!(diags.len(), findings, "{text}: {diags:?}");
     }
 }

@@ -15,6 +15,7 @@ fn declared(members: &[&str]) -> Declared {
         members: members.iter().map(|id| member(id)).collect(),
         listens: true,
         addresses: Vec::new(),
+        envoy_account: None,
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::{daemon::Daemon, programs::Programs, proxy::Proxy};
+use super::{daemon::Daemon, programs::Programs, proxy::Proxy, services::names};
 use crate::bed::{cert::Authority, poll::eventually};
 
 /// Members of `system:masters` present it; nobody outside the bed does.
@@ -78,7 +78,7 @@ impl Cluster {
         };
         fs::write(cluster.kubeconfig(), cluster.kubeconfig_of(own_address(number), ADMIN_TOKEN))
             .unwrap();
-        fs::write(cluster.hosts(), "127.0.0.1 localhost\n").unwrap();
+        fs::write(cluster.hosts(), names::OWN).unwrap();
         cluster
     }
 

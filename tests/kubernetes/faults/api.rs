@@ -5,13 +5,14 @@ use std::time::Duration;
 use convoy::{rbac::MEMBER_ACCOUNT, resources::defaults::MAX_EJECTION};
 
 use super::{
-    PODS, addresses, all_serve, audit, degraded, lasting, metric, outage,
+    PODS, addresses, all_serve, degraded, lasting, metric, outage,
     probe::{Probe, percentile},
     recovered, responses, set_up, shard,
     trial::Trial,
     trouble, within,
 };
 use crate::{
+    audit,
     bed::{
         client::{Replies, get},
         fleet::NAMESPACE,
@@ -37,8 +38,6 @@ scenario! { "faults-api", MEMBERS;
     fault_a05_member_api_flaps,
     fault_b03_fleet_api_killed,
     fault_a03_member_api_dead_at_start,
-    fault_s03_the_fleet_is_asked_for_nothing_else,
-    fault_s04_members_are_asked_for_nothing_else,
 }
 
 const MEMBERS: &[&str] = &["c1", "c2", "c3"];
@@ -271,12 +270,4 @@ async fn fault_a03_member_api_dead_at_start(scene: &mut Scene) {
     })
     .await;
     all_serve(scene, MEMBERS).await;
-}
-
-async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
-    audit::fleet(scene);
-}
-
-async fn fault_s04_members_are_asked_for_nothing_else(scene: &mut Scene) {
-    audit::members(scene, MEMBERS);
 }

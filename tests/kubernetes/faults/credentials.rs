@@ -6,8 +6,8 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use serde_json::{Value, json};
 
 use super::{
-    PODS, addresses, all_serve, audit, degraded, metric, outage, probe::Probe, proxied, recovered,
-    set_up, shard, trial::Trial, trouble, within,
+    PODS, addresses, all_serve, degraded, metric, outage, probe::Probe, proxied, recovered, set_up,
+    shard, trial::Trial, trouble, within,
 };
 use crate::{
     bed::{
@@ -35,8 +35,6 @@ scenario! { "faults-credentials", MEMBERS;
     fault_a15_an_id_is_declared_twice,
     fault_a15_a_cluster_is_declared_twice,
     fault_a16_a_member_leaves,
-    fault_s03_the_fleet_is_asked_for_nothing_else,
-    fault_s04_members_are_asked_for_nothing_else,
 }
 
 const MEMBERS: &[&str] = &["c1", "c2", "c3"];
@@ -246,12 +244,4 @@ fn declare_with(scene: &Scene, name: &str, id: &str, kubeconfig: &str) {
         "data": {id: ByteString(kubeconfig.into())},
     });
     scene.world.fleet.apply(&secret.to_string(), "--server-side --force-conflicts");
-}
-
-async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
-    audit::fleet(scene);
-}
-
-async fn fault_s04_members_are_asked_for_nothing_else(scene: &mut Scene) {
-    audit::members(scene, MEMBERS);
 }

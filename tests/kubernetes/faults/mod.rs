@@ -5,7 +5,6 @@
 //! at full length.
 
 mod api;
-mod audit;
 mod credentials;
 mod figures;
 mod probe;

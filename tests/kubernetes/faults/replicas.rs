@@ -9,13 +9,14 @@ use convoy::rbac::FLEET_ACCOUNT;
 use serde_json::Value;
 
 use super::{
-    all_serve, audit, metric, outage,
+    all_serve, metric, outage,
     probe::{Probe, percentile},
     responses, set_up,
     trial::Trial,
     within,
 };
 use crate::{
+    audit,
     bed::{
         convoy::bootstrap,
         fleet::NAMESPACE,
@@ -39,8 +40,6 @@ scenario! { "faults-replicas", MEMBERS;
     fault_c01_replicas_are_killed_again_and_again,
     fault_c04_the_holder_of_the_lease_is_killed,
     fault_c04_two_replicas_believe_to_hold_the_lease,
-    fault_s03_the_fleet_is_asked_for_nothing_else,
-    fault_s04_members_are_asked_for_nothing_else,
 }
 
 const MEMBERS: &[&str] = &["c1", "c2"];
@@ -184,12 +183,4 @@ async fn fault_c04_two_replicas_believe_to_hold_the_lease(scene: &mut Scene) {
         .iter()
         .filter(|request| request.resource == "ingresses/status" && request.name == "between-two");
     assert_eq!(writes.count(), 1);
-}
-
-async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
-    audit::fleet(scene);
-}
-
-async fn fault_s04_members_are_asked_for_nothing_else(scene: &mut Scene) {
-    audit::members(scene, MEMBERS);
 }
