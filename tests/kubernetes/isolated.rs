@@ -25,6 +25,7 @@ use crate::{
 scenario! { "isolated", &[], fleet_nodes: true;
     bed_pods_have_networks_of_their_own,
     bed_pods_see_what_they_ask_for,
+    bed_pods_run_as_whom_they_ask,
     bed_updates_volumes_in_place,
     bed_renews_tokens,
     bed_pods_are_ready_when_probes_say_so,
@@ -229,6 +230,41 @@ async fn bed_pods_see_what_they_ask_for(Scene { world, .. }: &mut Scene) {
     }
     // Nothing of it is left on the machine.
     assert!(!fs::exists("/scratch").unwrap() && !fs::exists("/map").unwrap());
+}
+
+async fn bed_pods_run_as_whom_they_ask(Scene { world, .. }: &mut Scene) {
+    let of_pod = json!({"runAsNonRoot": true, "fsGroup": 2000});
+    let user = |user: Value| {
+        let mounts = json!([{"name": "secret", "mountPath": "/secret"},
+                            {"name": "scratch", "mountPath": "/scratch"}]);
+        json!({"securityContext": user, "volumeMounts": mounts})
+    };
+    let spec = json!({"securityContext": of_pod, "volumes": [
+        {"name": "secret", "secret": {"secretName": "whom", "defaultMode": 0o400}},
+        {"name": "scratch", "emptyDir": {}},
+    ]});
+    let script = "id -u; cat /secret/key; touch /scratch/mine && echo; touch /etc/hosts || echo no; \
+                  echo done; sleep 1000";
+    create(
+        world,
+        &[
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "whom"},
+               "stringData": {"key": "read"}}),
+            shell("root", script, user(json!({})), spec.clone()),
+            shell("whom", script, user(json!({"runAsUser": 1000})), spec),
+        ],
+    );
+    let why = status_until(world, "root", |status| {
+        let waiting = &status["containerStatuses"][0]["state"]["waiting"];
+        (waiting["reason"] == "CreateContainerConfigError").then(|| waiting["message"].clone())
+    });
+    assert_eq!(why.await, "container has runAsNonRoot and image will run as root");
+    let output = printed(world, "whom", "main", "done").await;
+    // In a user namespace of an ordinary user there is nobody else that it could be.
+    let has_users = fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295");
+    let (id, hosts) = if has_users { ("1000", "no") } else { ("0", "done") };
+    assert!(output.starts_with(&format!("{id}\nread\n")), "{output}");
+    assert!(output.lines().any(|line| line == hosts), "{output}");
 }
 
 async fn bed_updates_volumes_in_place(Scene { world, .. }: &mut Scene) {

@@ -30,6 +30,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     cluster::Cluster,
+    daemon::last_words,
     pod::{Order, Place, Running, Shared},
 };
 
@@ -180,6 +181,14 @@ impl Kubelet {
     /// The same as text.
     pub(crate) fn output(&self, namespace: &str, pod: &str, container: &str) -> String {
         fs::read_to_string(self.log(namespace, pod, container)).unwrap_or_default()
+    }
+
+    /// How the output of every container ends, for the report of a failed test.
+    pub(crate) fn autopsy(&self) -> String {
+        let logs = fs::read_dir(self.common.logs()).into_iter().flatten().flatten();
+        let mut logs: Vec<_> = logs.map(|entry| entry.path()).collect();
+        logs.sort();
+        logs.iter().map(|log| last_words(log)).collect::<Vec<_>>().join("\n")
     }
 
     /// Renews all tokens in pods now: the shortest that an API server gives is ten minutes old at its end.

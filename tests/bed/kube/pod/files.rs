@@ -8,6 +8,11 @@ use std::{
     path::Path,
 };
 
+use super::user::give;
+
+/// What a group that owns a volume may do with its files.
+const GROUP_READS: u32 = 0o040;
+
 /// A file of a volume.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct File {
@@ -19,7 +24,12 @@ pub(super) struct File {
 pub(super) type Files = BTreeMap<String, File>;
 
 /// Replaces the files of a volume; `version` tells them from those before.
-pub(super) fn publish(dir: &Path, files: &Files, version: u64) -> io::Result<()> {
+pub(super) fn publish(
+    dir: &Path,
+    files: &Files,
+    version: u64,
+    group: Option<u32>,
+) -> io::Result<()> {
     let name = format!("..{version}");
     let now = dir.join(&name);
     fs::create_dir_all(&now)?;
@@ -27,7 +37,9 @@ pub(super) fn publish(dir: &Path, files: &Files, version: u64) -> io::Result<()>
         let to = now.join(path);
         fs::create_dir_all(to.parent().unwrap_or(&now))?;
         fs::write(&to, &file.content)?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(file.mode))?;
+        let mode = file.mode | group.map_or(0, |_| GROUP_READS);
+        fs::set_permissions(&to, fs::Permissions::from_mode(mode))?;
+        give(&to, group)?;
     }
     let (data, next) = (dir.join("..data"), dir.join("..data_tmp"));
     let before = fs::read_link(&data).ok();

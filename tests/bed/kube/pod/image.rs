@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::Container;
 
 use crate::bed::envoy;
 
+/// The user of images without a distribution.
+const NON_ROOT: i64 = 65532;
+
 /// A program that a container may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Image {
@@ -48,6 +51,17 @@ impl Image {
             Image::Convoy => Some((env!("CARGO_BIN_EXE_convoy").into(), "/convoy")),
             Image::Envoy => Some((envoy::binary(), "/usr/local/bin/envoy")),
             Image::WebDemo | Image::Shell => None,
+        }
+    }
+
+    /// As whom it runs where nobody says otherwise.
+    pub(super) fn user(self, container: &Container) -> i64 {
+        let image = container.image.as_deref().unwrap_or_default();
+        match self {
+            Image::Convoy => NON_ROOT,
+            // Only the one that is without a distribution is without root.
+            Image::Envoy if image.contains(":distroless") => NON_ROOT,
+            Image::WebDemo | Image::Envoy | Image::Shell => 0,
         }
     }
 

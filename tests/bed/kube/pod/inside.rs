@@ -28,6 +28,8 @@ pub(super) struct Inside {
     pub(super) environment: Environment,
     /// What its process is called in `/proc`; None of one that is not isolated.
     pub(super) pid: Option<u32>,
+    /// What goes before a command, so that it runs as the container's user.
+    pub(super) prefix: Vec<String>,
     /// Where the output of commands goes.
     pub(super) log: PathBuf,
 }
@@ -112,7 +114,7 @@ impl Inside {
             Ok(log) => log.into(),
             Err(_) => Stdio::null(),
         };
-        command.arg("--").args(words).env_clear().envs(&self.environment);
+        command.arg("--").args(&self.prefix).args(words).env_clear().envs(&self.environment);
         command.stdin(Stdio::null()).stdout(output()).stderr(output()).kill_on_drop(true);
         command
     }

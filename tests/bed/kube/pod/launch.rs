@@ -20,6 +20,7 @@ use super::{
     probe::Prober,
     root::Root,
     status::now,
+    user::User,
 };
 
 /// Where web-demo listens: the guide's manifest says nothing, its Service does.
@@ -35,11 +36,14 @@ impl Container {
         self.refuse_unknown().map_err(|why| ("CreateContainerConfigError", why))?;
         let environment = self.shared.environment(&self.spec).await;
         let environment = environment.map_err(|why| ("CreateContainerConfigError", why))?;
+        let user = User::of(self.shared.spec(), &self.spec, image);
+        let user = user.map_err(|why| ("CreateContainerConfigError", why))?;
         let inside = Inside {
             address: self.shared.place.address,
             container: self.spec.clone(),
             environment,
             pid: None,
+            prefix: if image.is_isolated() { user.prefix() } else { Vec::new() },
             log: self.shared.log(&self.spec.name),
         };
         let mut life = Life { process: None, prober: None, inside };
@@ -72,8 +76,7 @@ impl Container {
         let failed = |e: std::io::Error| ("RunContainerError", e.to_string());
         let log = self.open_log().map_err(failed)?;
         let mut command = if image.is_isolated() {
-            self.isolated(image, &life.inside.environment)
-                .map_err(|why| ("CreateContainerError", why))?
+            self.isolated(image, &life.inside).map_err(|why| ("CreateContainerError", why))?
         } else {
             self.web_demo(&life.inside.environment)
         };
@@ -101,30 +104,29 @@ impl Container {
         OpenOptions::new().create(true).append(true).open(path)
     }
 
-    fn isolated(&self, image: Image, environment: &Environment) -> Result<Command, String> {
+    fn isolated(&self, image: Image, inside: &Inside) -> Result<Command, String> {
         let surroundings = &self.surroundings;
         let sandbox = surroundings.sandbox.as_ref().expect("a pod of such a container has one");
-        let security = self.spec.security_context.clone().unwrap_or_default();
-        let dropped = security.capabilities.and_then(|it| it.drop).unwrap_or_default();
         let program = image.program().map(|(file, to)| (file, to.to_owned()));
         let mut mounts: Vec<_> = program.into_iter().collect();
         for mount in self.spec.volume_mounts.iter().flatten() {
             let source = surroundings.volumes.source(mount)?;
             mounts.push((source, mount.mount_path.trim_end_matches('/').to_owned()));
         }
+        let security = self.spec.security_context.as_ref();
         let root = Root {
             dir: self.shared.dir().join("roots").join(&self.spec.name),
             hosts: self.shared.place.hosts.clone(),
             mounts,
-            is_read_only: security.read_only_root_filesystem == Some(true),
-            drops_capabilities: dropped.iter().any(|it| it == "ALL"),
+            is_read_only: security.is_some_and(|it| it.read_only_root_filesystem == Some(true)),
         };
         fs::create_dir_all(&root.dir).map_err(|e| e.to_string())?;
         let line = image.command_line(&self.spec);
-        let line: Vec<_> = line.iter().map(|word| expand(word, environment)).collect();
+        let line = line.iter().map(|word| expand(word, &inside.environment));
+        let line: Vec<_> = inside.prefix.iter().cloned().chain(line).collect();
         let mut command = sandbox.enter();
         root.enter(&mut command, &line);
-        command.env_clear().envs(environment);
+        command.env_clear().envs(&inside.environment);
         Ok(command)
     }
 

@@ -8,7 +8,7 @@ use tokio::process::Command;
 /// and that all is in place; what follows goes where its errors go. Its own `/dev/shm` keeps Envoys
 /// apart; names are looked up in `/etc/hosts` only.
 const ENTER: &str = r#"
-root=$1 hosts=$2 writable=$3 drop=$4; shift 4
+root=$1 hosts=$2 writable=$3; shift 3
 mount -t tmpfs -o mode=755 bed "$root"; cd "$root"
 mkdir -p dev proc sys tmp etc usr/local/bin; chmod 1777 tmp
 for dir in /bin /sbin /lib /lib32 /lib64 /usr/*; do
@@ -25,11 +25,8 @@ while [ "$1" != -- ]; do
 done; shift
 [ $writable = yes ] || mount -o remount,bind,ro "$root"
 read pid _ </proc/self/stat; echo $pid
-exec chroot . $drop "$@" >&2
+exec chroot . "$@" >&2
 "#;
-
-/// Goes before a program that is to have no capabilities, though it is root in its namespaces.
-const DROP_ALL: &str = "setpriv --bounding-set=-all --inh-caps=-all --";
 
 /// A root that is to be made.
 pub(super) struct Root {
@@ -39,7 +36,6 @@ pub(super) struct Root {
     /// What is bound where, in order; where begins with a slash and does not end with one.
     pub(super) mounts: Vec<(PathBuf, String)>,
     pub(super) is_read_only: bool,
-    pub(super) drops_capabilities: bool,
 }
 
 impl Root {
@@ -59,8 +55,7 @@ impl Root {
             ])
             .arg(&self.dir)
             .arg(&self.hosts)
-            .arg(if self.is_read_only { "no" } else { "yes" })
-            .arg(if self.drops_capabilities { DROP_ALL } else { "" });
+            .arg(if self.is_read_only { "no" } else { "yes" });
         for (from, to) in &self.mounts {
             command.arg(from).arg(to);
         }

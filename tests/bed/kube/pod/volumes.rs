@@ -1,6 +1,8 @@
 //! The volumes of a pod: directories, and those who keep them up to date.
 
-use std::{collections::BTreeMap, fs, future, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap, fs, future, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::{Volume, VolumeMount};
 use tokio::{sync::watch, task::JoinSet, time};
@@ -10,6 +12,7 @@ use super::{
     PAUSE, Shared,
     files::{Files, publish},
     payload::Payload,
+    user::group_of_volumes,
 };
 
 /// Directories by the name of their volume.
@@ -32,10 +35,21 @@ impl Volumes {
             let dir = shared.dir().join("volumes").join(&volume.name);
             fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
             if let Some(payload) = Payload::of(shared, volume) {
-                let keeper = Keeper::start(dir.clone(), payload, shared.place.renewals.clone());
-                let keeper = keeper.await.map_err(|why| failed(volume, &why))?;
+                let keeper = Keeper {
+                    dir: dir.clone(),
+                    payload,
+                    renewals: shared.place.renewals.clone(),
+                    group: group_of_volumes(shared.spec()),
+                    known: Files::new(),
+                    version: 0,
+                };
+                let keeper = keeper.begin().await.map_err(|why| failed(volume, &why))?;
                 keepers.spawn(keeper.keep());
-            } else if volume.empty_dir.is_none() {
+            } else if volume.empty_dir.is_some() {
+                // Whoever the containers are.
+                fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))
+                    .map_err(|e| e.to_string())?;
+            } else {
                 return Err(failed(volume, "the bed does not know such volumes"));
             }
             dirs.insert(volume.name.clone(), dir);
@@ -65,19 +79,17 @@ struct Keeper {
     dir: PathBuf,
     payload: Payload,
     renewals: watch::Receiver<u32>,
+    /// Who owns the files.
+    group: Option<u32>,
     known: Files,
     version: u64,
 }
 
 impl Keeper {
-    async fn start(
-        dir: PathBuf,
-        mut payload: Payload,
-        renewals: watch::Receiver<u32>,
-    ) -> Result<Keeper, String> {
-        let known = payload.gather().await?;
-        publish(&dir, &known, 0).map_err(|e| e.to_string())?;
-        Ok(Keeper { dir, payload, renewals, known, version: 0 })
+    async fn begin(mut self) -> Result<Keeper, String> {
+        self.known = self.payload.gather().await?;
+        publish(&self.dir, &self.known, 0, self.group).map_err(|e| e.to_string())?;
+        Ok(self)
     }
 
     async fn keep(mut self) {
@@ -107,7 +119,7 @@ impl Keeper {
             Ok(files) if files != self.known => {
                 self.version += 1;
                 // A pod that is being removed has no directory any more.
-                if publish(&self.dir, &files, self.version).is_ok() {
+                if publish(&self.dir, &files, self.version, self.group).is_ok() {
                     self.known = files;
                 }
             }
