@@ -55,6 +55,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     args.log.init()?;
     let mut stop = StopSignals::new()?;
+    let mut defaults = args.gateways.defaults();
+    // Managed Envoys have no privileges.
+    defaults.unprivileged_ports |= args.fleet_dir.is_none() && args.kubernetes.manages_gateways();
     let source = match args.fleet_dir {
         Some(dir) => Source::Directory(dir),
         None => Source::Kubernetes(args.kubernetes.source().await?),
@@ -68,7 +71,7 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         source,
         xds,
         admin_listen: args.admin_listen,
-        defaults: args.gateways.defaults(),
+        defaults,
         mechanisms: Mechanisms::ALL,
         timings: Timings::PRODUCTION,
     })

@@ -10,7 +10,11 @@ use tokio::sync::watch;
 
 use crate::{
     admin,
-    identity::{Materials, Report, authority, files, token},
+    identity::{
+        Materials, Report,
+        authority::{self, Authority},
+        files, token,
+    },
     key::ObjectName,
     serve::kubernetes::Task,
     settings::IdentityTimings,
@@ -42,6 +46,8 @@ pub enum XdsSecurity {
 /// What runs of the identity room; it ends when this is dropped.
 pub(super) struct Identity {
     pub(super) access: Access,
+    /// What issues certificates for Envoys; never known where Convoy has no authority of its own.
+    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     /// What is known about certificates; none without.
     pub(super) report: Option<watch::Receiver<Report>>,
     pub(super) tasks: Vec<Task>,
@@ -62,6 +68,7 @@ pub(super) fn start(
         client.with_context(|| format!("{what} needs a fleet on Kubernetes"))
     };
     let mut tasks = Vec::new();
+    let (_, mut issuer) = watch::channel(None);
     let certificates: Option<(Materials, watch::Receiver<Report>)> = match &options.security {
         XdsSecurity::Plaintext => None,
         XdsSecurity::Files(dir) => {
@@ -71,9 +78,10 @@ pub(super) fn start(
         }
         XdsSecurity::Authority(own) => {
             let client = fleet("Convoy's own certificate authority")?;
-            let authority::Running { materials, report, task, authority: _ } =
+            let authority::Running { materials, report, task, authority } =
                 authority::spawn(client, own.clone(), timings);
             tasks.push(Task(task));
+            issuer = authority;
             Some((materials, report))
         }
     };
@@ -90,7 +98,7 @@ pub(super) fn start(
             Access::Tls { materials, tokens: accounts }
         }
     };
-    Ok(Identity { access, report, tasks })
+    Ok(Identity { access, authority: issuer, report, tasks })
 }
 
 /// A token is for the gateways that name its ServiceAccount.

@@ -171,7 +171,7 @@ async fn source(kubeconfig: &Path) -> Source {
         publish_addresses: vec![Address::Ip(GATEWAY.into())],
         publish_service: None,
     };
-    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status) })
+    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status), infra: None })
 }
 
 /// Runs `convoy WORDS` and returns what it prints.

@@ -30,14 +30,12 @@ use tokio_stream::StreamExt;
 
 use super::{
     cluster::Cluster,
+    daemon::last_words,
     pod::{Order, Place, Running, Shared},
 };
 
 /// Enough to tell a pod's node from another.
 const NODES: u8 = 2;
-
-/// Lines of an output that explain a failure.
-const LAST_LINES: usize = 12;
 
 /// Whom a test may give orders to.
 struct Handle {
@@ -185,18 +183,12 @@ impl Kubelet {
         fs::read_to_string(self.log(namespace, pod, container)).unwrap_or_default()
     }
 
-    /// The ends of all outputs, for the report of a failed test.
+    /// How the output of every container ends, for the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
-        let logs = fs::read_dir(self.common.dir.join("logs")).into_iter().flatten();
-        let mut logs: Vec<_> = logs.map(|entry| entry.unwrap().path()).collect();
-        logs.sort_unstable();
-        let end = |log: &PathBuf| {
-            let text = fs::read_to_string(log).unwrap_or_default();
-            let lines: Vec<_> = text.lines().collect();
-            let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
-            format!("{}:\n{last}", log.display())
-        };
-        logs.iter().map(end).collect::<Vec<_>>().join("\n")
+        let logs = fs::read_dir(self.common.logs()).into_iter().flatten().flatten();
+        let mut logs: Vec<_> = logs.map(|entry| entry.path()).collect();
+        logs.sort();
+        logs.iter().map(|log| last_words(log)).collect::<Vec<_>>().join("\n")
     }
 
     /// Renews all tokens in pods now: the shortest that an API server gives is ten minutes old at its end.

@@ -9,7 +9,7 @@
 //! | API server of member i, as others reach it | 10.i.0.1:6443+i |
 //! | the same server, as the bed reaches it: a cut of the first is none of the cluster | 10.i.0.2:6443+i |
 //! | a proxy in front of it, that a test may break | 10.i.0.1:8443 |
-//! | pods of member i | 10.i.1.n |
+//! | pods of member i; all but web-demo in networks of their own | 10.i.1.n |
 //! | nodes of member i | 10.i.2.n |
 //! | Services of member i | 10.i.240.0/20 |
 //! | load balancers of the fleet | 10.0.1.n |
@@ -114,7 +114,7 @@ impl World {
 
     /// For the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
-        let pods = self.fleet_machines.as_ref().map(|(kubelet, _)| kubelet.autopsy());
+        let pods = self.fleet_machines.iter().map(|(kubelet, _)| kubelet.autopsy());
         self.clusters().map(Cluster::autopsy).chain(pods).collect::<Vec<_>>().join("\n")
     }
 }

@@ -97,9 +97,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Where the output of containers is.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
     /// The output of a container, of all its runs.
     pub(crate) fn log(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
-        self.dir.join("logs").join(format!("{namespace}_{pod}_{container}.log"))
+        self.logs().join(format!("{namespace}_{pod}_{container}.log"))
     }
 }
 
@@ -257,7 +262,11 @@ async fn live(shared: Arc<Shared>, mut end: End) {
     for spec in shared.spec().init_containers.iter().flatten() {
         if spec.restart_policy.as_deref() == Some("Always") {
             beside.spawn(container(spec, Role::Sidecar, &ending_beside));
-            shared.board.started(&spec.name).await;
+            let mut over = end.clone();
+            tokio::select! {
+                () = shared.board.started(&spec.name) => {}
+                _ = over.wait_for(Option::is_some) => {}
+            }
         } else {
             container(spec, Role::Init, &end).await;
         }
