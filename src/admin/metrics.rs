@@ -182,6 +182,9 @@ impl Scrape {
         out.gauge("xds_waiting_envoys", about, by_gateway(waiting))?;
         let about = "Resources that Envoys keep because a member was never read";
         out.gauge("xds_withheld", about, by_gateway(withheld))?;
+        let refused = self.0.envoys.refused().into_iter();
+        let refused = refused.map(|(reason, n)| (vec![("reason", reason.to_owned())], n));
+        out.counter("xds_refused", "Connections and streams that were refused", refused)?;
         let totals = self.0.envoys.totals();
         let by_type = |value: fn(&super::StreamTotals) -> u64| {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))

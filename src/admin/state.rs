@@ -161,6 +161,9 @@ pub trait Envoys: Send + Sync {
 
     /// Totals by type, of closed streams too.
     fn totals(&self) -> BTreeMap<Kind, StreamTotals>;
+
+    /// Connections and streams that were refused since the start, by reason.
+    fn refused(&self) -> BTreeMap<&'static str, u64>;
 }
 
 /// What streams have carried for one type since the start.

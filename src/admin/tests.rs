@@ -35,6 +35,10 @@ impl Envoys for TwoEnvoys {
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
         BTreeMap::from([(Kind::Route, StreamTotals { responses: 7, refusals: 2 })])
     }
+
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([("handshake", 3)])
+    }
 }
 
 fn member(id: &str) -> MemberId {

@@ -17,6 +17,7 @@ mod serve;
 mod status;
 mod table;
 mod translate;
+mod xds;
 mod yaml;
 
 use std::{error::Error, io, process::ExitCode};

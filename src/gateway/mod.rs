@@ -17,4 +17,4 @@ pub use attach::{Classes, attaches};
 pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
 pub use instance::{Instance, Size};
-pub use parse::{parse, publish_addresses, remote_clusters, unregistered};
+pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};

@@ -22,6 +22,8 @@ use crate::{
 const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
 /// Where clients reach the gateway: addresses or names, with commas between.
 const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
+/// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
+const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
 /// The vendor's range of replicas; zero is allowed.
 const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
@@ -32,6 +34,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let mut diags = Vec::new();
     let members = members(&object.annotations, &root, &mut diags);
     addresses(&object.annotations, &root, &mut diags);
+    account(&object.annotations, &root, &mut diags);
     let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
     let place = match defaults.unprivileged_ports {
         true => Port::unprivileged,
@@ -86,6 +89,11 @@ pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
     addresses(annotations, &nowhere(), &mut Vec::new())
 }
 
+/// The ServiceAccount whose tokens open the gateway, if its annotations name one.
+pub fn envoy_account(annotations: &Annotations) -> Option<ObjectName> {
+    account(annotations, &nowhere(), &mut Vec::new())
+}
+
 /// For callers that leave the findings to [`parse`].
 fn nowhere() -> Field {
     let name = ObjectName::cluster_scoped("");
@@ -109,6 +117,24 @@ fn addresses(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> 
     addresses.sort();
     addresses.dedup();
     addresses
+}
+
+/// `NAMESPACE/NAME`.
+fn account(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Option<ObjectName> {
+    let text = annotations.get(ENVOY_ACCOUNT)?.trim();
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Some(ObjectName::new(namespace, name))
+        }
+        Some(_) | None => {
+            let message = format!("{text:?} is not NAMESPACE/NAME; no token opens this gateway");
+            let at = root.annotation(ENVOY_ACCOUNT);
+            diags.push(Diag::error(&at, Reason::InvalidAnnotation, message));
+            None
+        }
+    }
 }
 
 /// `id1, id2`: trimmed, without empties and duplicates, in order.

@@ -38,6 +38,14 @@ pub struct Kubernetes {
     pub infra: Option<infra::Options>,
 }
 
+impl Kubernetes {
+    /// Where Convoy keeps what is its own: that of the lease, or of the account.
+    pub fn own_namespace(&self) -> &str {
+        let status = self.status.as_ref();
+        status.map_or(self.client.default_namespace(), |own| &own.lease.namespace)
+    }
+}
+
 impl fmt::Debug for Kubernetes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Kubernetes { client: _, namespaces, status, infra } = self;
@@ -133,7 +141,7 @@ impl Running {
 
 /// A task that ends when it is dropped.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+pub(super) struct Task(pub(super) JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {

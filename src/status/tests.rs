@@ -240,6 +240,10 @@ impl Envoys for Crowd {
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
         BTreeMap::new()
     }
+
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
 }
 
 fn c1() -> MemberId {
@@ -257,6 +261,7 @@ fn report(ingresses: &[&str]) -> Report {
         listens: true,
         addresses: Vec::new(),
         instance: None,
+        envoy_account: None,
     };
     let row = MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() };
     let mut attachments = Attachments::default();

@@ -2,8 +2,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 
 /// A certificate authority that the bed's clients trust.
 pub(crate) struct Authority {
@@ -31,13 +36,24 @@ impl Authority {
     /// A leaf for host names and addresses.
     pub(crate) fn leaf(&self, names: &[&str]) -> Leaf {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        self.sign(CertificateParams::new(names).unwrap())
+    }
+
+    /// A leaf whose names are URIs, as those of Envoys are.
+    #[allow(dead_code, reason = "not every test program has Envoys that prove who they are")]
+    pub(crate) fn leaf_of(&self, uris: &[&str]) -> Leaf {
+        self.sign(uris_of(uris))
+    }
+
+    /// A leaf of any kind.
+    pub(crate) fn sign(&self, params: CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
         Leaf { chain: leaf.pem(), key: key.serialize_pem(), der: leaf.der().to_vec() }
     }
 
     /// The root, as a kubeconfig carries it.
-    #[allow(dead_code, reason = "the Envoy tests have no kubeconfig")]
+    #[allow(dead_code, reason = "not every test program writes it to a file")]
     pub(crate) fn pem(&self) -> String {
         self.root.pem()
     }
@@ -53,6 +69,28 @@ impl Authority {
             .with_no_client_auth();
         Arc::new(config)
     }
+
+    /// The same for a client that has a certificate of its own.
+    #[allow(dead_code, reason = "only the protocol's tests are Envoys themselves")]
+    pub(crate) fn trust_as(&self, own: &Leaf) -> Arc<ClientConfig> {
+        let mut config = (*self.trust()).clone();
+        let resolver = CertifiedKey::from_der(
+            vec![own.der.clone().into()],
+            PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap(),
+            &ring::default_provider(),
+        );
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(resolver.unwrap()));
+        Arc::new(config)
+    }
+}
+
+/// What a leaf with these URIs is made of.
+#[allow(dead_code, reason = "not every test program has Envoys that prove who they are")]
+pub(crate) fn uris_of(uris: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names =
+        uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+    params
 }
 
 /// The name a client asks for: none if it is an address.

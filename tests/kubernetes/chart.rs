@@ -80,6 +80,7 @@ async fn fault_s03_chart_grants_what_convoy_asks_for(scene: &mut Scene) {
         "serve".to_owned(),
         format!("--kubeconfig={}", kubeconfig.display()),
         "--xds-listen=127.0.0.1:0".to_owned(),
+        "--xds-plaintext".to_owned(),
         "--admin-listen=127.0.0.1:0".to_owned(),
         format!("--member-namespace={NAMESPACE}"),
         format!("--lease-namespace={NAMESPACE}"),

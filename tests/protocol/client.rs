@@ -6,7 +6,7 @@ use convoy::{
     key::GatewayId,
     settings::{Mechanisms, Timings},
     snapshot::{Coverage, GatewayView, Kind, Publisher, Resource},
-    xds::{AdsServer, EnvoyRegistry, EnvoyStatus, by_cluster},
+    xds::{Access, AdsServer, EnvoyRegistry, EnvoyStatus, Listener, XdsListen},
 };
 use envoy_types::pb::{
     envoy::{
@@ -19,7 +19,7 @@ use envoy_types::pb::{
     google::rpc,
 };
 use prost::Message;
-use tokio::{net::TcpListener, sync::mpsc, sync::oneshot, task::JoinHandle, time};
+use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle, time};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -37,25 +37,39 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A server that knows no gateway yet.
+    /// A server that knows no gateway yet, and asks nobody for proof.
     pub(crate) async fn start() -> Bench {
+        Bench::start_with(Access::Open).await
+    }
+
+    /// The same with proof.
+    pub(crate) async fn start_with(access: Access) -> Bench {
         let (publisher, registry) = <(Arc<Publisher>, Arc<EnvoyRegistry>)>::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let any = XdsListen::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&any).await.unwrap();
+        let XdsListen::Tcp(address) = listener.address().unwrap() else { panic!("not TCP") };
         let (stop, stopped) = oneshot::channel();
         let server = AdsServer::new(
             publisher.clone(),
             registry.clone(),
-            by_cluster,
             &Mechanisms::ALL,
             &Timings { linger: Duration::ZERO, ..Timings::PRODUCTION },
         );
         let server = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            server.serve(listener, stopped).await.unwrap();
+            server.serve(listener, access, stopped).await.unwrap();
         });
         let view = GatewayView::default();
         Bench { publisher, registry, address, view, stop: Some(stop), server }
+    }
+
+    /// Publishes the view of another gateway.
+    pub(crate) fn publish_other(&self, gateway: &str, content: &[(Kind, &str, u32)]) {
+        let changes = content.iter().map(|(kind, name, content)| {
+            (*kind, Arc::from(*name), Some(resource(*kind, name, *content)))
+        });
+        let view = GatewayView::default().commit(changes).expect("there is content");
+        self.publisher.publish(&GatewayId::mse(gateway), Arc::new(view));
     }
 
     /// Publishes resources of the gateway `edge`; content `None` removes.

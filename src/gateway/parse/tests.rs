@@ -157,3 +157,23 @@ fn an_invalid_spec_is_no_gateway() {
         assert!(diags.iter().all(|diag| diag.reason == Reason::InvalidGateway), "{diags:?}");
     }
 }
+
+#[test]
+fn fault_s02_an_account_is_named_with_its_namespace() {
+    for (text, expect, findings) in [
+        ("envoys/web", Some("envoys/web"), 0),
+        (" envoys/web ", Some("envoys/web"), 0),
+        ("web", None, 1),
+        ("/web", None, 1),
+        ("envoys/", None, 1),
+        ("a/b/c", None, 1),
+        ("", None, 1),
+    ] {
+        let object = gateway(&[(ENVOY_ACCOUNT, text)], MseIngressConfigSpec::default());
+        let account = envoy_account(&object.annotations).map(|own| own.to_string());
+        assert_eq!(account.as_deref(), expect, "{text}");
+        let (gateway, diags) = run(&object);
+        assert!(gateway.is_some(), "{text}: the gateway is served");
+        assert_eq!(diags.len(), findings, "{text}: {diags:?}");
+    }
+}

@@ -49,7 +49,8 @@ fn objects_of_a_gateway() {
     for mut document in rendered(&own, &options(), Some(&certificate("1"))) {
         // The bootstrap has tables of its own, and hashes say nothing to a reader.
         document["metadata"]["annotations"][APPLIED] = json!("HASH");
-        if let Some(hash) = document.pointer_mut("/spec/template/metadata/annotations/convoy.dev~1config")
+        if let Some(hash) =
+            document.pointer_mut("/spec/template/metadata/annotations/convoy.dev~1config")
         {
             *hash = json!("HASH");
         }
@@ -134,7 +135,10 @@ fn a_new_certificate_changes_the_secret_only() {
     let (first, second) =
         (rendered(&own, &options(), Some(&first)), rendered(&own, &options(), Some(&second)));
     let changed = first.iter().zip(&second).filter(|(before, after)| before != after);
-    assert_eq!(changed.map(|(own, _)| own["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["Secret"]);
+    assert_eq!(
+        changed.map(|(own, _)| own["kind"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["Secret"]
+    );
     // Whoever may read metadata learns nothing of a key, not even that it is another one.
     assert_eq!(first[1]["metadata"], second[1]["metadata"]);
 }

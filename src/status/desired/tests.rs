@@ -16,6 +16,7 @@ fn declared(members: &[&str]) -> Declared {
         listens: true,
         addresses: Vec::new(),
         instance: None,
+        envoy_account: None,
     }
 }
 
