@@ -20,6 +20,7 @@ mod guide;
 mod harness;
 mod hold;
 mod identity;
+mod infra;
 mod isolated;
 mod latency;
 mod members;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         registration::SCENARIO,
         identity::SCENARIO,
         chart::SCENARIO,
+        infra::SCENARIO,
     ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
