@@ -14,7 +14,7 @@ use crate::{
     infra::{self, Certificates, ServiceType},
     key::ObjectName,
     rbac::LEASE,
-    serve::Kubernetes,
+    serve::{Kubernetes, XdsSecurity},
     source::kube::connect,
     status::{self, identity},
 };
@@ -88,6 +88,15 @@ struct ManagedFlags {
     #[arg(long, env = "CONVOY_GATEWAY_SERVICE_TYPE", value_name = "TYPE")]
     #[arg(default_value_t = ServiceType::LoadBalancer)]
     gateway_service_type: ServiceType,
+}
+
+/// What managed Envoys prove themselves with, where Convoy serves them so.
+pub(super) fn certificates(security: &XdsSecurity) -> Certificates {
+    match security {
+        XdsSecurity::Plaintext => Certificates::None,
+        XdsSecurity::Files(_) => Certificates::Brought,
+        XdsSecurity::Authority(_) => Certificates::Issued,
+    }
 }
 
 impl ManagedFlags {

@@ -150,7 +150,7 @@ pub async fn start(options: Options) -> Result<Handle> {
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
                 infra: Arc::clone(&infra),
-                authority: identity.authority,
+                authority: identity.authority.clone(),
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
@@ -164,8 +164,8 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
-        identity: identity.report,
         infra,
+        identity: identity.report,
     };
     let (shutdown, access) = (raised(stopped.clone()), identity.access);
     let tasks = vec![

@@ -46,10 +46,10 @@ pub enum XdsSecurity {
 /// What runs of the identity room; it ends when this is dropped.
 pub(super) struct Identity {
     pub(super) access: Access,
-    /// What issues certificates for Envoys; never known where Convoy has no authority of its own.
-    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     /// What is known about certificates; none without.
     pub(super) report: Option<watch::Receiver<Report>>,
+    /// What issues certificates for Envoys; never known without an authority of our own.
+    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     pub(super) tasks: Vec<Task>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn start(
         client.with_context(|| format!("{what} needs a fleet on Kubernetes"))
     };
     let mut tasks = Vec::new();
-    let (_, mut issuer) = watch::channel(None);
+    let mut issuer = watch::channel(None).1;
     let certificates: Option<(Materials, watch::Receiver<Report>)> = match &options.security {
         XdsSecurity::Plaintext => None,
         XdsSecurity::Files(dir) => {
@@ -80,8 +80,8 @@ pub(super) fn start(
             let client = fleet("Convoy's own certificate authority")?;
             let authority::Running { materials, report, task, authority } =
                 authority::spawn(client, own.clone(), timings);
-            tasks.push(Task(task));
             issuer = authority;
+            tasks.push(Task(task));
             Some((materials, report))
         }
     };
@@ -98,7 +98,7 @@ pub(super) fn start(
             Access::Tls { materials, tokens: accounts }
         }
     };
-    Ok(Identity { access, authority: issuer, report, tasks })
+    Ok(Identity { access, report, authority: issuer, tasks })
 }
 
 /// A token is for the gateways that name its ServiceAccount.

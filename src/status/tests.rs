@@ -260,8 +260,8 @@ fn report(ingresses: &[&str]) -> Report {
         members: [member.clone()].into(),
         listens: true,
         addresses: Vec::new(),
-        envoy_account: None,
         instance: None,
+        envoy_account: None,
     };
     let row = MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() };
     let mut attachments = Attachments::default();

@@ -8,6 +8,7 @@
 
 #[path = "../bed/mod.rs"]
 mod bed;
+mod drain;
 mod edge;
 mod gates;
 mod goldens;
@@ -42,6 +43,7 @@ fn all() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
+        drain::rows(),
         rows::alone(gates::rows()),
         edge::rows(),
         goldens::rows(),

@@ -20,6 +20,7 @@ mod guide;
 mod harness;
 mod hold;
 mod identity;
+mod infra;
 mod install;
 mod isolated;
 mod latency;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         registration::SCENARIO,
         identity::SCENARIO,
         chart::SCENARIO,
+        infra::SCENARIO,
         install::SCENARIO,
     ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);

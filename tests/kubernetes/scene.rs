@@ -115,6 +115,12 @@ impl Scene {
         self.add(Replica::paced(&self.world, number)).await
     }
 
+    /// The same with managed gateways.
+    pub(crate) async fn start_managing_convoy(&mut self) -> &mut Replica {
+        let number = u8::try_from(self.replicas.len()).unwrap();
+        self.add(Replica::managing(&self.world, number)).await
+    }
+
     async fn add(&mut self, mut replica: Replica) -> &mut Replica {
         replica.ready().await;
         self.replicas.push(replica);

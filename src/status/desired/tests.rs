@@ -15,8 +15,8 @@ fn declared(members: &[&str]) -> Declared {
         members: members.iter().map(|id| member(id)).collect(),
         listens: true,
         addresses: Vec::new(),
-        envoy_account: None,
         instance: None,
+        envoy_account: None,
     }
 }
 
