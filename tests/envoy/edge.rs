@@ -13,8 +13,10 @@ mod requests;
 
 use std::{env, fs, net::SocketAddr, path::Path};
 
+use convoy::bootstrap::{BootstrapOptions, METRICS_PORT, render};
+
 use crate::{
-    bed::{guide, netns::GATEWAY},
+    bed::{Bed, convoy::bootstrap_options, guide, netns::GATEWAY},
     rows::{self, Row},
 };
 
@@ -32,6 +34,14 @@ fn gateway_with(annotations: &[(&str, &str)]) -> String {
     let lines = annotations.iter().map(|(key, value)| format!("    {key}: \"{value}\"\n"));
     let lines = format!("  annotations:\n{}", lines.collect::<String>());
     guide::GATEWAY.replacen("  annotations:\n", &lines, 1)
+}
+
+/// Starts the bed's Envoy, or starts it again, with metrics and whatever `change` says.
+async fn start_envoy(bed: &mut Bed, change: impl Fn(&mut BootstrapOptions)) {
+    let mut options = bootstrap_options(guide::GATEWAY_NAME, "first", bed.variant);
+    options.metrics = Some((GATEWAY, METRICS_PORT).into());
+    change(&mut options);
+    bed.start_envoy_from(&render(&options)).await;
 }
 
 /// Compares with `edge/<table>.txt`.

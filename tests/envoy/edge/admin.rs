@@ -9,11 +9,11 @@ use convoy::{
 
 use super::{
     raw::{Answer, talk},
-    verdicts,
+    start_envoy, verdicts,
 };
 use crate::{
     bed::{
-        Bed, Variant, client::get, envoy::ADMIN, ingress::ingress, netns::GATEWAY,
+        Bed, Variant, client::get, envoy::ADMIN, guide, ingress::ingress, netns::GATEWAY,
         workload::workload,
     },
     rows::rows,
@@ -68,7 +68,9 @@ async fn fault_s16_no_port_and_no_route_leads_to_the_admin_interface(bed: &mut B
         running.also_at((address, port).into(), fleet);
         bed.ingress(&ingress(service).host(&format!("{service}.com")).prefix("/", service));
     }
-    bed.start_guide().await;
+    bed.fleet.apply("gateway", guide::GATEWAY);
+    bed.start_convoy().await;
+    start_envoy(bed, |_| {}).await;
     bed.settle(1, &get("/").host("loopback.com"), |replies| replies.codes().only("503")).await;
     let mut rows = vec![format!("{:20}{:44}answer", "where", "asked")];
     let mut ask = async |place: &str, port: u16, host: &str, all: &[&str]| {

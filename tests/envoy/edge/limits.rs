@@ -2,22 +2,21 @@
 
 use std::net::SocketAddr;
 
-use super::{HTTP, gateway_with, raw::talk, verdicts};
+use convoy::{
+    bootstrap::METRICS_PORT,
+    settings::{READY_HOST, READY_PATH, READY_PORT},
+};
+
+use super::{HTTP, gateway_with, raw::talk, start_envoy, verdicts};
 use crate::{
     bed::{
         Bed, Variant,
         client::{Client, Request, get},
-        convoy::bootstrap_options,
-        guide::GATEWAY_NAME,
         ingress::ingress,
         netns::GATEWAY,
         poll::{SETTLE, eventually},
     },
     rows::rows,
-};
-use convoy::{
-    bootstrap::{BootstrapOptions, METRICS_PORT, render},
-    settings::{READY_HOST, READY_PATH, READY_PORT},
 };
 
 rows! { &[Variant::Delta];
@@ -65,13 +64,6 @@ async fn fault_s15_headers_are_bounded(bed: &mut Bed) {
     verdicts("limits", &rows);
 }
 
-/// Starts the bed's Envoy again, with less.
-async fn start_with_less(bed: &mut Bed, less: impl Fn(&mut BootstrapOptions)) {
-    let mut options = bootstrap_options(GATEWAY_NAME, "first", bed.variant);
-    less(&mut options);
-    bed.start_envoy_from(&render(&options)).await;
-}
-
 /// Readiness, metrics and the admin interface answer.
 async fn is_judged(bed: &Bed) {
     let ready = get(READY_PATH).host(READY_HOST);
@@ -85,7 +77,7 @@ async fn is_judged(bed: &Bed) {
 
 async fn fault_s15_an_envoy_without_connections_left_is_judged(bed: &mut Bed) {
     start(bed).await;
-    start_with_less(bed, |options| options.max_connections = 4).await;
+    start_envoy(bed, |options| options.max_connections = 4).await;
     let mut held = Vec::new();
     for _ in 0..4 {
         let mut connection = bed.http().connect().await.unwrap();
@@ -101,7 +93,7 @@ async fn fault_s15_an_envoy_without_connections_left_is_judged(bed: &mut Bed) {
 async fn fault_s15_an_envoy_without_memory_left_is_judged(bed: &mut Bed) {
     start(bed).await;
     // Less than it has when it starts.
-    start_with_less(bed, |options| options.max_heap_bytes = 1 << 20).await;
+    start_envoy(bed, |options| options.max_heap_bytes = 1 << 20).await;
     bed.settle(1, &get("/"), |replies| replies.codes().only("503")).await;
     is_judged(bed).await;
 }
