@@ -140,6 +140,7 @@ async fn start(scene: &Scene, number: u8) -> serve::Handle {
             client: cluster::client(&kubeconfig).await,
             namespaces: [NAMESPACE.to_owned()].into(),
             status: None,
+            infra: None,
         }),
         xds: XdsOptions { listen: XdsListen::Tcp(address(18100)), security, tokens: true },
         admin_listen: address(18101),

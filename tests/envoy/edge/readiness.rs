@@ -13,10 +13,10 @@ use convoy::{
     serve::{self, Source},
     settings::{GatewayDefaults, Mechanisms, READY_HOST, READY_PATH, READY_PORT, Timings},
     snapshot::{GatewayView, Kind, Publisher, Resource},
-    xds::{AdsServer, EnvoyRegistry, by_cluster},
+    xds::{Access, AdsServer, EnvoyRegistry, Listener, XdsListen},
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     bed::{
@@ -58,10 +58,11 @@ impl Server {
     async fn start() -> Server {
         let (publisher, envoys) = <(Arc<Publisher>, Arc<EnvoyRegistry>)>::default();
         let (mechanisms, timings) = (Mechanisms::ALL, Timings::PRODUCTION);
-        let ads =
-            AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
-        let listener = TcpListener::bind(CONTROL_PLANE).await.unwrap();
-        let serve = async move { ads.serve(listener, std::future::pending()).await.unwrap() };
+        let ads = AdsServer::new(publisher.clone(), envoys.clone(), &mechanisms, &timings);
+        let listener = Listener::bind(&XdsListen::Tcp(CONTROL_PLANE)).await.unwrap();
+        let serve = async move {
+            ads.serve(listener, Access::Open, std::future::pending()).await.unwrap();
+        };
         let gateway = GatewayId::mse(guide::GATEWAY_NAME);
         Server { gateway, publisher, envoys, task: tokio::spawn(serve) }
     }
