@@ -71,6 +71,8 @@ pub struct Timings {
     pub source: SourceTimings,
     /// Of what is written to the fleet.
     pub status: StatusTimings,
+    /// Of managed gateways.
+    pub infra: InfraTimings,
     /// Of certificates and tokens.
     pub identity: IdentityTimings,
 }
@@ -156,6 +158,21 @@ pub struct IdentityTimings {
     pub leeway: Duration,
 }
 
+/// How long things take between managed gateways and the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfraTimings {
+    /// One request in this time, on average.
+    pub write_interval: Duration,
+    /// The limit of one request; see [`StatusTimings::request_timeout`].
+    pub request_timeout: Duration,
+    /// Delay after a first failure; it doubles.
+    pub first_retry: Duration,
+    /// The longest delay after a failure.
+    pub last_retry: Duration,
+    /// Between two looks at the age of certificates, which are due days before they end.
+    pub renewal: Duration,
+}
+
 impl Timings {
     /// What production runs.
     pub const PRODUCTION: Timings = Timings {
@@ -169,6 +186,7 @@ impl Timings {
         endpoint_delay: Duration::ZERO,
         source: SourceTimings::PRODUCTION,
         status: StatusTimings::PRODUCTION,
+        infra: InfraTimings::PRODUCTION,
         identity: IdentityTimings::PRODUCTION,
     };
 }
@@ -242,6 +260,28 @@ impl StatusTimings {
     }
 }
 
+impl InfraTimings {
+    /// What production runs: as the status room, which asks the same API server.
+    pub const PRODUCTION: InfraTimings = InfraTimings {
+        write_interval: StatusTimings::PRODUCTION.write_interval,
+        request_timeout: StatusTimings::PRODUCTION.request_timeout,
+        first_retry: StatusTimings::PRODUCTION.first_retry,
+        last_retry: StatusTimings::PRODUCTION.last_retry,
+        renewal: Duration::from_secs(60),
+    };
+
+    /// Everything this many times faster, for tests.
+    pub fn faster(self, times: u32) -> InfraTimings {
+        InfraTimings {
+            write_interval: self.write_interval / times,
+            request_timeout: self.request_timeout / times,
+            first_retry: self.first_retry / times,
+            last_retry: self.last_retry / times,
+            renewal: self.renewal / times,
+        }
+    }
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl IdentityTimings {
@@ -305,6 +345,8 @@ pub struct GatewayDefaults {
     pub https_port: u16,
     /// Port of the readiness listener unless the gateway's annotation says otherwise.
     pub ready_port: u16,
+    /// Envoys may not bind ports below 1024: these are bound 8000 higher, and a Service maps them.
+    pub unprivileged_ports: bool,
     /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
@@ -319,6 +361,7 @@ impl Default for GatewayDefaults {
             http_port: 80,
             https_port: 443,
             ready_port: READY_PORT,
+            unprivileged_ports: false,
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,

@@ -9,11 +9,11 @@ use crate::{
     api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
     gateway::{
-        Address,
+        Address, Size,
         knobs::{Annotations, HTTP_PORT, HTTPS_PORT, Knobs, READY_PORT},
     },
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
-    model::{ClassRule, Gateway, MemberOrder},
+    model::{ClassRule, Gateway, MemberOrder, Port},
     settings::GatewayDefaults,
     store,
 };
@@ -25,8 +25,6 @@ const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
 /// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
 const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
-/// Instance sizes that the vendor knows.
-const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
 /// The vendor's range of replicas; zero is allowed.
 const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
 
@@ -38,13 +36,18 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     addresses(&object.annotations, &root, &mut diags);
     account(&object.annotations, &root, &mut diags);
     let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
-    let http_port = knobs.port(HTTP_PORT, defaults.http_port);
-    let https_port = knobs.port(HTTPS_PORT, defaults.https_port);
-    let ready_port = knobs.port(READY_PORT, defaults.ready_port);
+    let place = match defaults.unprivileged_ports {
+        true => Port::unprivileged,
+        false => Port::direct,
+    };
+    let http_port = place(knobs.port(HTTP_PORT, defaults.http_port));
+    let https_port = place(knobs.port(HTTPS_PORT, defaults.https_port));
+    // Who asks there asks the Envoy itself.
+    let ready_port = place(knobs.port(READY_PORT, defaults.ready_port)).bound;
     let edge = knobs.edge();
 
     let mut problems = problems(&object.spec, &root.key("spec"));
-    if let Some(port) = twice([http_port, https_port, ready_port]) {
+    if let Some(port) = twice([http_port.bound, https_port.bound, ready_port]) {
         problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
     let is_valid = problems.is_empty();
@@ -167,9 +170,9 @@ fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
     let instance_at = at.key("common").key("instance");
     if let Some(instance) = spec.common.as_ref().and_then(|common| common.instance.as_ref()) {
         if let Some(size) = instance.spec.as_deref()
-            && !INSTANCE_SPECS.contains(&size)
+            && Size::named(size).is_none()
         {
-            let message = format!("{size:?} is none of {}", INSTANCE_SPECS.join(", "));
+            let message = format!("{size:?} is none of {}", Size::ALL.map(Size::as_str).join(", "));
             found.push(invalid(&instance_at.key("spec"), message));
         }
         if let Some(replicas) = instance.replicas

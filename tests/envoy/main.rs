@@ -8,6 +8,7 @@
 
 #[path = "../bed/mod.rs"]
 mod bed;
+mod drain;
 mod gates;
 mod goldens;
 mod harness;
@@ -41,6 +42,7 @@ fn all() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
+        drain::rows(),
         rows::alone(gates::rows()),
         goldens::rows(),
     ]
