@@ -42,8 +42,13 @@ fn main() -> ExitCode {
     }
     // The bed's own tests run no Convoy.
     let bed = vec![pods::SCENARIO];
-    let scenarios =
-        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
+    let scenarios = vec![
+        guide::SCENARIO,
+        table::scenario(),
+        registration::SCENARIO,
+        identity::SCENARIO,
+        chart::SCENARIO,
+    ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }
