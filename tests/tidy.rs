@@ -54,6 +54,7 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
         "identity",
         &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"],
     ),
+    ("infra", &["crate::engine", "crate::xds", "crate::store", "crate::ingress", "crate::source"]),
     ("xds", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "kube::"]),
     ("status", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),
     ("admin", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),

@@ -227,6 +227,17 @@ impl Scrape {
         out.counter("status_dropped_events", "Events without room to wait", one(dropped_events))
     }
 
+    /// What was made for managed gateways.
+    fn infra(&self, out: &mut Families<'_>) -> fmt::Result {
+        let super::InfraMeter { in_order, applied, errors, unsettled } = &*self.0.infra;
+        let one = |value: &AtomicU64| [(vec![], value.load(Relaxed))];
+        let about = "Managed gateways some of whose objects are not as they should be";
+        out.gauge("infra_unsettled_gateways", about, one(unsettled))?;
+        out.counter("infra_applied", "Objects of managed gateways applied", one(applied))?;
+        out.counter("infra_in_order", "Looks that found one in order", one(in_order))?;
+        out.counter("infra_errors", "Objects that could not be applied", one(errors))
+    }
+
     /// How much work changes made.
     fn engine(&self, out: &mut Families<'_>) -> fmt::Result {
         let super::EngineCounters { ticks, rows_recomputed, bytes_encoded } =
@@ -237,6 +248,7 @@ impl Scrape {
         let bytes = [(vec![], bytes_encoded)];
         out.counter("engine_encoded_bytes", "Bytes of resources encoded", bytes)?;
         self.status(out)?;
+        self.infra(out)?;
         let ticks = &self.0.tick_seconds;
         let about = "How long ticks of the engine took.";
         let unit = Unit::Seconds;

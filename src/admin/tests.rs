@@ -92,6 +92,7 @@ fn state(report: Report) -> State {
         tick_seconds: tick_histogram(),
         traffic: SourceMeter::default(),
         status: Arc::default(),
+        infra: Arc::default(),
         identity: None,
     }
 }

@@ -134,7 +134,7 @@ pub async fn start(options: Options) -> Result<Handle> {
     }
     .spawn(inbox)?;
     let traffic = SourceMeter::default();
-    let meter = Arc::default();
+    let (meter, infra) = (Arc::default(), Arc::default());
     let identity = xds::start(&xds, source.fleet(), &report, timings.identity)?;
     let from = source.to_string();
     let source = match source {
@@ -149,6 +149,8 @@ pub async fn start(options: Options) -> Result<Handle> {
                 envoys: envoys.clone(),
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
+                infra: Arc::clone(&infra),
+                authority: identity.authority.clone(),
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
@@ -162,6 +164,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
+        infra,
         identity: identity.report,
     };
     let (shutdown, access) = (raised(stopped.clone()), identity.access);

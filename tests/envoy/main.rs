@@ -8,6 +8,8 @@
 
 #[path = "../bed/mod.rs"]
 mod bed;
+mod drain;
+mod edge;
 mod gates;
 mod goldens;
 mod harness;
@@ -41,7 +43,9 @@ fn all() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
+        drain::rows(),
         rows::alone(gates::rows()),
+        edge::rows(),
         goldens::rows(),
     ]
     .into_iter()

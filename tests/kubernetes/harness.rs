@@ -58,6 +58,8 @@ const FAILED: &str = "step failed";
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) members: &'static [&'static str],
+    /// Whether the fleet has machines too.
+    pub(crate) fleet_nodes: bool,
     pub(crate) order: Order,
     pub(crate) steps: &'static [Step],
 }
@@ -102,11 +104,15 @@ pub(crate) use steps;
 /// A story in [`steps`].
 macro_rules! scenario {
     ($name:literal, $members:expr; $($step:ident),+ $(,)?) => {
+        $crate::harness::scenario! { $name, $members, fleet_nodes: false; $($step),+ }
+    };
+    ($name:literal, $members:expr, fleet_nodes: $nodes:literal; $($step:ident),+ $(,)?) => {
         $crate::harness::steps! { $($step),+ }
 
         pub(crate) const SCENARIO: $crate::harness::Scenario = $crate::harness::Scenario {
             name: $name,
             members: $members,
+            fleet_nodes: $nodes,
             order: $crate::harness::Order::Story,
             steps: STEPS,
         };
@@ -273,7 +279,7 @@ fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
 /// Plays steps by the names that come in, until no more do.
 fn play_steps(runtime: &Runtime, scenario: Scenario) {
     let start = Instant::now();
-    let mut scene = runtime.block_on(Scene::open(scenario.members));
+    let mut scene = runtime.block_on(Scene::open(scenario.members, scenario.fleet_nodes));
     if scenario.order == Order::Any {
         scene.install_proxied(scenario.members);
     }

@@ -37,8 +37,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Clusters with the usual namespace; the fleet has Convoy's kinds and its account.
-    pub(crate) async fn open(members: &[&'static str]) -> Scene {
-        let world = World::start(members).await;
+    pub(crate) async fn open(members: &[&'static str], fleet_nodes: bool) -> Scene {
+        let world = if fleet_nodes {
+            World::start_with_fleet_nodes(members).await
+        } else {
+            World::start(members).await
+        };
         for cluster in world.clusters() {
             cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
@@ -108,6 +112,12 @@ impl Scene {
         self.add(Replica::paced(&self.world, number)).await
     }
 
+    /// The same with managed gateways.
+    pub(crate) async fn start_managing_convoy(&mut self) -> &mut Replica {
+        let number = u8::try_from(self.replicas.len()).unwrap();
+        self.add(Replica::managing(&self.world, number)).await
+    }
+
     async fn add(&mut self, mut replica: Replica) -> &mut Replica {
         replica.ready().await;
         self.replicas.push(replica);
@@ -154,7 +164,7 @@ async fn source(kubeconfig: &Path) -> Source {
         publish_addresses: vec![Address::Ip(GATEWAY.into())],
         publish_service: None,
     };
-    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status) })
+    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status), infra: None })
 }
 
 /// Runs `convoy WORDS` and returns what it prints.

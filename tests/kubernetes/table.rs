@@ -49,5 +49,11 @@ pub(crate) fn scenario() -> Scenario {
     let shown: BTreeSet<u16> = steps.iter().flat_map(|step| numbers(step.name)).collect();
     assert!(shown.is_superset(&to_play), "rows without a test: {:?}", &to_play - &shown);
     // There is one table, and it is needed to the end.
-    Scenario { name: "rows", members: &["c1", "c2", "c3"], order: Order::Any, steps: steps.leak() }
+    Scenario {
+        name: "rows",
+        members: &["c1", "c2", "c3"],
+        fleet_nodes: false,
+        order: Order::Any,
+        steps: steps.leak(),
+    }
 }

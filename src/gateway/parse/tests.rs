@@ -62,13 +62,34 @@ fn ports_come_from_the_defaults_unless_annotated() {
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
         let ports =
-            gateway.map(|gateway| (gateway.http_port, gateway.https_port, gateway.ready_port));
+            gateway.map(|own| (own.http_port.public, own.https_port.public, own.ready_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
     let expect = "error: MseIngressConfig gw: metadata.annotations[convoy.dev/http-port]: \
                   InvalidAnnotation: \"x\" is not a port; 80 is used";
     assert_eq!(diags, [expect]);
+}
+
+#[test]
+fn ports_below_1024_are_bound_where_no_privilege_is_needed() {
+    let defaults = GatewayDefaults { unprivileged_ports: true, ..GatewayDefaults::default() };
+    for (annotations, expect) in [
+        (&[][..], Some("80>8080 443>8443 19003")),
+        (&[(HTTP_PORT, "1023"), (HTTPS_PORT, "1024")], Some("1023>9023 1024>1024 19003")),
+        (&[(READY_PORT, "81")], Some("80>8080 443>8443 8081")),
+        // Both would be bound to 8080.
+        (&[(HTTPS_PORT, "8080")], None),
+    ] {
+        let (gateway, diags) =
+            parse(&gateway(annotations, MseIngressConfigSpec::default()), &defaults);
+        let ports = gateway.map(|own| {
+            let (http, https) = (own.http_port, own.https_port);
+            let Port { public, bound } = http;
+            format!("{public}>{bound} {}>{} {}", https.public, https.bound, own.ready_port)
+        });
+        assert_eq!(ports.as_deref(), expect, "{annotations:?}: {diags:?}");
+    }
 }
 
 #[test]
@@ -106,7 +127,7 @@ fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressCon
     let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
     let tracing =
         Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
-    let monitor = Some(Monitor { tracing: Some(tracing) });
+    let monitor = Some(Monitor { tracing: Some(tracing), logging: None });
     MseIngressConfigSpec { monitor, ..MseIngressConfigSpec::default() }
 }
 
