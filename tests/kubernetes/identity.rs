@@ -48,9 +48,10 @@ scenario! { "identity", &[];
     fault_s01_tokens_are_good_while_the_api_server_is_dead,
 }
 
-/// A leaf and the overlap last 5 s, the authority a minute.
+/// A leaf and the overlap last 5 s, the authority a minute. Keys are fetched when they are needed.
 fn timings() -> IdentityTimings {
-    IdentityTimings::PRODUCTION.faster(6 * 24 * 60 * 60)
+    let IdentityTimings { keys, .. } = IdentityTimings::PRODUCTION;
+    IdentityTimings { keys, ..IdentityTimings::PRODUCTION.faster(6 * 24 * 60 * 60) }
 }
 
 const NAMESPACE: &str = "convoy-system";
