@@ -19,8 +19,8 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
-mod isolated;
 mod identity;
+mod isolated;
 mod latency;
 mod members;
 mod paced;
@@ -44,8 +44,13 @@ fn main() -> ExitCode {
     }
     // The bed's own tests run no Convoy.
     let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
-    let scenarios =
-        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, identity::SCENARIO, chart::SCENARIO];
+    let scenarios = vec![
+        guide::SCENARIO,
+        table::scenario(),
+        registration::SCENARIO,
+        identity::SCENARIO,
+        chart::SCENARIO,
+    ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }

@@ -114,7 +114,7 @@ impl World {
 
     /// For the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
-        let pods = self.fleet_kubelet.iter().map(Kubelet::autopsy);
+        let pods = self.fleet_machines.iter().map(|(kubelet, _)| kubelet.autopsy());
         self.clusters().map(Cluster::autopsy).chain(pods).collect::<Vec<_>>().join("\n")
     }
 }
