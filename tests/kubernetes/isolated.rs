@@ -525,12 +525,9 @@ async fn bed_runs_a_convoy(Scene { world, .. }: &mut Scene) {
     let of_account = |words: &str| world.fleet.kubectl(&format!("{words} -n convoy-system"));
     let account = of_account("get serviceaccounts -oname");
     assert!(account.contains("serviceaccount/convoy\n"), "{account}");
-    let port = world.fleet.server().rsplit(':').next().unwrap().to_owned();
     let probe = json!({"httpGet": {"path": "/readyz", "port": 18001}, "periodSeconds": 1});
     let container = json!({
         "name": "convoy", "image": "ghcr.io/convoy/convoy:0.1.0",
-        // Nobody forwards port 443 here.
-        "env": [{"name": "KUBERNETES_SERVICE_PORT", "value": port}],
         "readinessProbe": probe,
         "securityContext": {"readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}},
     });
