@@ -1,5 +1,14 @@
 //! What the charts make, and what they refuse.
 
+use std::collections::BTreeMap;
+
+use convoy::{
+    gateway::{Instance, Size},
+    infra::{self, Certificates, Managed, ServiceType},
+    key::GatewayId,
+    model::Port,
+    settings::READY_PORT,
+};
 use serde_json::{Value, json};
 
 use crate::program::{
@@ -132,6 +141,71 @@ pub(crate) fn strangers_do_not_reach_convoy() {
         let labels = &pod(&objects)["metadata"]["labels"];
         assert!(selected.iter().all(|(key, value)| labels[key] == *value), "{policy}");
     }
+}
+
+/// What Convoy makes for a gateway.
+fn made() -> Vec<Value> {
+    let instance = Instance {
+        size: Size::DEFAULT,
+        replicas: None,
+        http: Port::unprivileged(80),
+        https: Port::unprivileged(443),
+        ready_port: READY_PORT,
+    };
+    let managed = Managed { id: GatewayId::mse("web"), uid: "uid".into(), instance };
+    let options = infra::Options {
+        namespace: NAMESPACE.to_owned(),
+        image: infra::DEFAULT_IMAGE.to_owned(),
+        drain_image: "convoy".to_owned(),
+        xds: "convoy:18000".parse().unwrap(),
+        certificates: Certificates::Brought,
+        drain: infra::DEFAULT_DRAIN,
+        service_type: ServiceType::LoadBalancer,
+    };
+    infra::render(&managed, &options, None).into_iter().map(|it| it.document).collect()
+}
+
+/// What the chart says of the Envoys that Convoy keeps, against what Convoy makes.
+pub(crate) fn policies_and_monitors_are_those_of_the_envoys() {
+    let made = made();
+    let envoys = pod(&made);
+    let containers = envoys["spec"]["containers"].as_array().unwrap().iter();
+    let ports = containers.flat_map(|own| own["ports"].as_array().into_iter().flatten());
+    let ports: BTreeMap<_, _> = ports.map(|port| (port["name"].as_str().unwrap(), port)).collect();
+    let selects = |selector: &Value| {
+        let wanted = selector["matchLabels"].as_object().unwrap();
+        let labels = &envoys["metadata"]["labels"];
+        assert!(wanted.iter().all(|(key, value)| labels[key] == *value), "{selector}");
+    };
+    let objects = rendered(Some("everything"));
+    let policies = of_kind(&objects, "NetworkPolicy");
+    let is_of_envoys = |policy: &&&Value| policy["metadata"]["name"] == "convoy-gateways";
+    let policy = &policies.iter().find(is_of_envoys).unwrap()["spec"];
+    selects(&policy["podSelector"]);
+    let [traffic, metrics] = &policy["ingress"].as_array().unwrap()[..] else { panic!("{policy}") };
+    let names = |rule: &Value| -> Vec<String> {
+        let ports = rule["ports"].as_array().unwrap().iter();
+        ports.map(|port| port["port"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (names(traffic), &traffic["from"]),
+        (vec!["http".into(), "https".into()], &Value::Null)
+    );
+    assert_eq!(names(metrics), ["metrics"]);
+    assert!(metrics["from"].is_array(), "{metrics}");
+    assert!(["http", "https", "metrics"].iter().all(|name| ports.contains_key(name)), "{ports:?}");
+
+    let monitor = &of_kind(&objects, "PodMonitor")[0]["spec"];
+    selects(&monitor["selector"]);
+    assert_eq!(monitor["podMetricsEndpoints"][0]["port"], "metrics");
+
+    // They reach xDS, as the chart's own values have it.
+    let objects = rendered(None);
+    let own = of_kind(&objects, "NetworkPolicy")[0];
+    let key = "gateway.networking.k8s.io/gateway-name";
+    let from = json!([{"podSelector": {"matchExpressions": [{"key": key, "operator": "Exists"}]}}]);
+    assert_eq!(own["spec"]["ingress"][0]["from"], from, "{own}");
+    assert!(envoys["metadata"]["labels"][key].is_string(), "{envoys}");
 }
 
 pub(crate) fn notes_print_what_comes_next() {

@@ -33,6 +33,21 @@ pub(crate) fn install_yaml_is_up_to_date() {
     assert_eq!(read("deploy/install.yaml"), rendered, "`make install-yaml` writes it");
 }
 
+/// One version and one toolchain, wherever they are said.
+pub(crate) fn versions_agree() {
+    let check = |file: &str, expect: &str| {
+        assert!(read(file).lines().any(|line| line == expect), "{file}: no line {expect:?}");
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    for chart in [CHART, CRDS] {
+        check(&format!("{chart}/Chart.yaml"), &format!("version: {version}"));
+        check(&format!("{chart}/Chart.yaml"), &format!("appVersion: {version}"));
+    }
+    check("Dockerfile", &format!("FROM rust:{}-bookworm AS build", env!("CARGO_PKG_RUST_VERSION")));
+    let build = format!("docker build --push -t REGISTRY/convoy:{version} .");
+    check("README.md", &format!("    {build}"));
+}
+
 pub(crate) fn the_readme_lists_the_values() {
     let values: Value = serde_saphyr::from_str(&read(format!("{CHART}/values.yaml"))).unwrap();
     let mut paths = BTreeSet::new();

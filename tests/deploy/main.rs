@@ -39,10 +39,12 @@ fn main() -> ExitCode {
         chart::flags_are_those_of_serve,
         chart::fault_s01_xds_is_mutual_tls_unless_for_development,
         chart::strangers_do_not_reach_convoy,
+        chart::policies_and_monitors_are_those_of_the_envoys,
         chart::notes_print_what_comes_next,
         chart::definitions_stay_behind,
         derived::copies_are_up_to_date,
         derived::install_yaml_is_up_to_date,
+        derived::versions_agree,
         derived::the_readme_lists_the_values,
         image::binary_is_static_and_small,
         image::binary_runs_with_nothing_beside_it,
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         observability::names_are_those_of_metrics,
         readme::it_is_installed_with_few_commands,
         readme::what_it_promises_is_tested,
+        readme::annotations_of_gateways_are_listed,
     ];
     let is_skipped_where_missing = env::var_os("CI").is_none();
     let trial = |(name, test): (&str, fn())| {

@@ -1,6 +1,6 @@
 //! The front door: commands that people copy, and promises that they rely on.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use crate::program::{convoy, helm, root};
 
@@ -45,7 +45,7 @@ pub(crate) fn what_it_promises_is_tested() {
     let (_, table) = text.split_once("| what fails | ").unwrap();
     let rows: Vec<&str> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
     assert!(rows.len() > 5, "{rows:?}");
-    let tests = tests();
+    let tests = all_of("tests");
     for row in rows {
         let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
         let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
@@ -56,10 +56,27 @@ pub(crate) fn what_it_promises_is_tested() {
     }
 }
 
-/// All that is in `tests/`.
-fn tests() -> String {
+/// Annotations of gateways are those that the code reads.
+pub(crate) fn annotations_of_gateways_are_listed() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let (_, table) = text.split_once("| annotation | default | does |").unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let listed: BTreeSet<&str> = rows
+        .flat_map(|row| row.split('`').filter(|cell| cell.starts_with("convoy.dev/")))
+        .collect();
+    let code = all_of("src/gateway");
+    let read: BTreeSet<&str> = code
+        .lines()
+        .filter(|line| line.contains("const ") && line.contains(": &str = \"convoy.dev/"))
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    assert_eq!(listed, read);
+}
+
+/// All Rust in a directory.
+fn all_of(dir: &str) -> String {
     let mut text = String::new();
-    let mut dirs = vec![root().join("tests")];
+    let mut dirs = vec![root().join(dir)];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
