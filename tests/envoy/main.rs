@@ -6,6 +6,7 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod access_log;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod gates;
@@ -19,6 +20,7 @@ mod paths;
 mod rows;
 mod selftest;
 mod tls;
+mod tracing;
 mod withholding;
 
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ fn all() -> Vec<Row> {
         failover::rows(),
         mechanisms::rows(),
         long_lived::rows(),
+        access_log::rows(),
+        tracing::rows(),
         rows::alone(gates::rows()),
         goldens::rows(),
     ]
