@@ -84,8 +84,6 @@ pub enum Reason {
     ProvisioningFailed,
     /// Tracing is asked for, and there is nowhere to send spans.
     CollectorMissing,
-    /// Envoys refuse what was made of the object; they keep what they had (faults.md M3).
-    RejectedByEnvoy,
 }
 
 impl fmt::Display for Reason {

@@ -24,10 +24,10 @@ use prometheus_client::{
 };
 
 use crate::{
-    admin::{MemberReport, MemberState, State, proto},
+    admin::{MemberReport, MemberState, State, proto, rejected::Rejected},
     diag::Severity,
     identity::{self, authority::Phase},
-    key::{GatewayId, MemberId, Scope},
+    key::{GatewayId, MemberId, ObjectRef, Scope},
     source::kube::Traffic,
 };
 
@@ -190,7 +190,41 @@ impl Scrape {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))
         };
         out.counter("xds_responses", "Responses sent to Envoys", by_type(|t| t.responses))?;
-        out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))
+        out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))?;
+        self.rejected(out)?;
+        self.propagation(out)
+    }
+
+    /// Whose configuration Envoys refuse at the moment.
+    fn rejected(&self, out: &mut Families<'_>) -> fmt::Result {
+        let Rejected { shown, left_out } = Rejected::of(&self.0.envoys.connected());
+        let rejected = shown.into_iter().map(|((object, kind), envoys)| {
+            let ObjectRef { scope: _, kind: what, name } = object;
+            let labels = vec![
+                ("kind", what.to_string()),
+                ("namespace", name.namespace.to_string()),
+                ("name", name.name.to_string()),
+                ("type", kind),
+            ];
+            (labels, envoys)
+        });
+        let about = "Envoys that refuse what was made of the object";
+        out.gauge("rejected_objects", about, rejected)?;
+        let about = "Refused objects that have no series of their own";
+        out.gauge("rejected_objects_left_out", about, [(vec![], left_out)])
+    }
+
+    /// How long changes take to reach Envoys.
+    fn propagation(&self, out: &mut Families<'_>) -> fmt::Result {
+        let about = "From a change at the engine to an Envoy's acknowledgement of all of it.";
+        let unit = Unit::Seconds;
+        let mut family =
+            out.0.encode_descriptor("propagation", about, Some(&unit), MetricType::Histogram)?;
+        for (kind, histogram) in self.0.envoys.propagation() {
+            let labels = [("type", kind.as_str())];
+            histogram.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     /// What xDS is served with.

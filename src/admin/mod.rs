@@ -8,6 +8,7 @@ mod health;
 mod inspect;
 mod metrics;
 pub mod proto;
+mod rejected;
 mod state;
 #[cfg(test)]
 mod tests;

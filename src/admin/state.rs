@@ -159,6 +159,9 @@ pub trait Envoys: Send + Sync {
     /// Every connected Envoy, ordered by node id.
     fn connected(&self) -> Vec<proto::Envoy>;
 
+    /// By type, how long changes took from the engine to an Envoy's acknowledgement.
+    fn propagation(&self) -> BTreeMap<Kind, Histogram>;
+
     /// Totals by type, of closed streams too.
     fn totals(&self) -> BTreeMap<Kind, StreamTotals>;
 

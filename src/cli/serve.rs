@@ -51,9 +51,23 @@ pub(super) struct Args {
     log: LogFlags,
 }
 
+/// A core dump would hold every private key that is served (faults.md S6).
+fn leave_no_core() {
+    use nix::sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+    };
+    // The second also keeps other processes of the same user from reading the memory.
+    let limited = setrlimit(Resource::RLIMIT_CORE, 0, 0).and(prctl::set_dumpable(false));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
 /// Serves until a signal asks to stop; a second signal does not wait for the streams to end.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     args.log.init()?;
+    leave_no_core();
     let mut stop = StopSignals::new()?;
     let mut defaults = args.gateways.defaults();
     // Managed Envoys have no privileges.

@@ -29,7 +29,7 @@ const REQUEST_HEADERS_TIMEOUT: &str = "convoy.dev/request-headers-timeout";
 const MAX_REQUEST_HEADERS: &str = "convoy.dev/max-request-headers-kib";
 
 /// Who takes spans.
-const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
+pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 
 /// A chain of proxies that is longer is a mistake: each is one more that clients may pretend to be.
 const HOPS: RangeInclusive<u32> = 0..=16;

@@ -57,6 +57,13 @@ pub fn certificate(secret: &ObjectName) -> Arc<str> {
     secret.to_string().into()
 }
 
+/// The Service of the cluster or assignment of this name; `None` for the [`COLLECTOR`].
+pub fn service(name: &str) -> Option<ObjectName> {
+    let (namespace, rest) = name.split_once('/')?;
+    let (service, _) = rest.split_once(':')?;
+    Some(ObjectName::new(namespace, service))
+}
+
 fn link(link: &Link) -> String {
     let at = if link.subset.is_all() { "" } else { "@" };
     format!("{}{at}{}", link.backend, link.subset)

@@ -11,6 +11,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use prometheus_client::metrics::histogram::Histogram;
 use serde_json::{Value, json};
 
 use super::*;
@@ -235,6 +236,10 @@ impl Envoys for Crowd {
             ..Default::default()
         };
         self.0.then_some(envoy).into_iter().collect()
+    }
+
+    fn propagation(&self) -> BTreeMap<Kind, Histogram> {
+        BTreeMap::new()
     }
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {

@@ -6,6 +6,7 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod access_log;
 #[path = "../bed/mod.rs"]
 mod bed;
 mod drain;
@@ -21,6 +22,7 @@ mod paths;
 mod rows;
 mod selftest;
 mod tls;
+mod tracing;
 mod withholding;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ fn all() -> Vec<Row> {
         mechanisms::rows(),
         long_lived::rows(),
         drain::rows(),
+        access_log::rows(),
+        tracing::rows(),
         rows::alone(gates::rows()),
         edge::rows(),
         goldens::rows(),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     api::{Common, IngressLocal, IngressSection, Instance, Monitor, Tracing},
+    gateway::knobs::OTLP_ENDPOINT,
     key::ObjectName,
 };
 
@@ -127,8 +128,59 @@ fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressCon
     let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
     let tracing =
         Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
-    let monitor = Some(Monitor { tracing: Some(tracing), logging: None });
+    let monitor = Some(Monitor { logging: None, tracing: Some(tracing) });
     MseIngressConfigSpec { monitor, ..MseIngressConfigSpec::default() }
+}
+
+#[test]
+fn the_access_log_is_on_where_the_section_is_present() {
+    for (logging, expect) in [("{}", false), (r#"{"sls": {}}"#, true)] {
+        let spec = format!(r#"{{"monitor": {{"logging": {logging}}}}}"#);
+        let (gateway, diags) = run(&gateway(&[], serde_json::from_str(&spec).unwrap()));
+        assert_eq!((gateway.unwrap().access_log, diags), (expect, Vec::new()), "{logging}");
+    }
+    let spec = r#"{"monitor": {"logging": {"sls": {"reuseProject": "p"}}}}"#;
+    let (gateway, _) = run(&gateway(&[], serde_json::from_str(spec).unwrap()));
+    assert!(gateway.unwrap().access_log);
+}
+
+#[test]
+fn both_tracers_are_one_with_rates_of_their_own() {
+    let to = (OTLP_ENDPOINT, "otel.example:4317");
+    for (x_trace, open_telemetry, expect) in [
+        (None, Some("100"), Some(1_000_000)),
+        (None, Some("0.01"), Some(100)),
+        (None, Some("0"), None),
+        (Some("5"), None, Some(50_000)),
+        (None, None, None),
+    ] {
+        let (gateway, diags) = run(&gateway(&[to], tracing(x_trace, open_telemetry)));
+        let tracing = gateway.unwrap().tracing;
+        let rate = tracing.map(|tracing| (tracing.collector.to_string(), tracing.per_million));
+        assert_eq!(rate, expect.map(|rate| (to.1.to_owned(), rate)), "{open_telemetry:?}");
+        assert!(diags.is_empty(), "{diags:?}");
+    }
+    for (spec, expect) in
+        [(r#"{"openTelemetry": {}}"#, Some(1_000_000)), (r#"{"xTrace": {}}"#, None)]
+    {
+        let spec = format!(r#"{{"monitor": {{"tracing": {spec}}}}}"#);
+        let (gateway, _) = run(&gateway(&[to], serde_json::from_str(&spec).unwrap()));
+        assert_eq!(gateway.unwrap().tracing.map(|own| own.per_million), expect, "{spec}");
+    }
+}
+
+#[test]
+fn tracing_without_a_collector_says_what_to_set() {
+    let (gateway, diags) = run(&gateway(&[], tracing(None, Some("100"))));
+    assert_eq!(gateway.unwrap().tracing, None);
+    let [diag] = &diags[..] else { panic!("{diags:?}") };
+    for part in ["spec.monitor.tracing.openTelemetry: CollectorMissing", "convoy.dev/otlp-endpoint"]
+    {
+        assert!(diag.contains(part), "{diag}");
+    }
+    let named = [(OTLP_ENDPOINT, "http://otel:4317")];
+    let (_, diags) = run(&gateway(&named, MseIngressConfigSpec::default()));
+    assert!(diags[0].contains("is not HOST:PORT; none is used"), "{diags:?}");
 }
 
 #[test]
