@@ -82,6 +82,10 @@ pub enum Reason {
     ObjectNotOurs,
     /// An object of a managed gateway cannot be made or kept as it should be.
     ProvisioningFailed,
+    /// Tracing is asked for, and there is nowhere to send spans.
+    CollectorMissing,
+    /// Envoys refuse what was made of the object; they keep what they had (faults.md M3).
+    RejectedByEnvoy,
 }
 
 impl fmt::Display for Reason {

@@ -4,7 +4,11 @@
 //! build features (architecture.md, Decisions).
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+    str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -336,6 +340,53 @@ pub const READY_PATH: &str = "/ready";
 /// Ingress can have, so nobody's rules can answer for it.
 pub const READY_HOST: &str = "_ready.convoy";
 
+/// Who takes spans, as `host:port`; an IPv6 address is in brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Collector {
+    host: Arc<str>,
+    port: NonZeroU16,
+}
+
+impl Collector {
+    /// Its DNS name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port.get()
+    }
+}
+
+impl FromStr for Collector {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Collector, &'static str> {
+        const FORM: &str = "not HOST:PORT";
+        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+        let port = port.parse().map_err(|_| FORM)?;
+        let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // A URL, a path and an address without brackets have something that names have not.
+        let is_name = |host: &str| {
+            (1..=253).contains(&host.len())
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        };
+        let host = bracketed.filter(|host| is_v6(host)).or(Some(host).filter(|h| is_name(h)));
+        Ok(Collector { host: host.ok_or(FORM)?.into(), port })
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// What an operator may choose for every gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayDefaults {
@@ -353,6 +404,8 @@ pub struct GatewayDefaults {
     pub allow_loopback_endpoints: bool,
     /// Backends in `kube-system` are served (semantics.md 1.2, Protection).
     pub allow_kube_system: bool,
+    /// Who takes the spans of gateways that ask for tracing, unless an annotation says otherwise.
+    pub otlp_endpoint: Option<Collector>,
 }
 
 impl Default for GatewayDefaults {
@@ -365,6 +418,37 @@ impl Default for GatewayDefaults {
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,
+            otlp_endpoint: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_a_host_and_a_port() {
+        for text in ["otel.observability.svc:4317", "10.0.0.7:4317", "[2001:db8::1]:4317"] {
+            let collector: Collector = text.parse().unwrap();
+            assert_eq!(collector.to_string(), text);
+        }
+        for text in [
+            "",
+            "otel",
+            ":4317",
+            "otel:0",
+            "otel:65536",
+            "otel:x",
+            "http://otel:4317",
+            "otel:4317/v1",
+            "a b:1",
+            "2001:db8::1:4317",
+            "[otel]:4317",
+            "[::1]",
+            "user@otel:4317",
+        ] {
+            assert!(text.parse::<Collector>().is_err(), "{text:?}");
         }
     }
 }

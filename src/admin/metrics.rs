@@ -195,10 +195,10 @@ impl Scrape {
 
     /// What xDS is served with.
     fn identity(&self, out: &mut Families<'_>) -> fmt::Result {
-        let Some(report) = self.0.identity.as_ref().map(|own| own.borrow().clone()) else {
-            return Ok(());
-        };
-        let identity::Report { server_end, authority_end, phase, trouble } = report;
+        let report = self.0.identity.as_ref().map(|own| own.borrow().clone());
+        let failing = report.as_ref().map(|own| (vec![], own.trouble.is_some().into()));
+        let identity::Report { server_end, authority_end, phase, trouble: _ } =
+            report.unwrap_or_default();
         let one = |end: Option<SystemTime>| {
             end.map(|end| (vec![], end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()))
         };
@@ -212,7 +212,7 @@ impl Scrape {
         });
         out.gauge("authority_phase", "How far the rotation of the authority is", phases)?;
         let about = "Whether certificates cannot be read or kept; those known stay in use";
-        out.gauge("certificates_failing", about, [(vec![], trouble.is_some().into())])
+        out.gauge("certificates_failing", about, failing)
     }
 
     /// What was written to the fleet.

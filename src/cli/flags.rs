@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     key::ObjectName,
-    settings::{GatewayDefaults, READY_PORT},
+    settings::{Collector, GatewayDefaults, READY_PORT},
     source::registry::Network,
 };
 
@@ -43,6 +43,9 @@ pub(super) struct GatewayFlags {
     /// Serve backends in the namespace `kube-system`, which are refused by default
     #[arg(long, env = "CONVOY_ALLOW_KUBE_SYSTEM")]
     allow_kube_system: bool,
+    /// OTLP/gRPC collector of gateways with `monitor.tracing`; `convoy.dev/otlp-endpoint` wins
+    #[arg(long, env = "CONVOY_OTLP_ENDPOINT", value_name = "HOST:PORT")]
+    otlp_endpoint: Option<Collector>,
 }
 
 impl GatewayFlags {
@@ -55,6 +58,7 @@ impl GatewayFlags {
             listen_address: self.listen_address,
             allow_loopback_endpoints: self.allow_loopback_endpoints,
             allow_kube_system: self.allow_kube_system,
+            otlp_endpoint: self.otlp_endpoint.clone(),
         }
     }
 }

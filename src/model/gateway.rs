@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{key::GatewayId, model::MemberOrder};
+use crate::{key::GatewayId, model::MemberOrder, settings::Collector};
 
 /// A gateway that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub struct Gateway {
     pub ready_port: u16,
     /// What its listeners take from clients.
     pub edge: Edge,
+    /// Whether its Envoys write a line of JSON for each request.
+    pub access_log: bool,
+    /// How requests are traced, if at all.
+    pub tracing: Option<Tracing>,
     /// Which classes it serves where no IngressClass is bound to it.
     pub class_rule: ClassRule,
     /// Serve only this namespace.
@@ -52,6 +56,15 @@ impl Port {
         let bound = if public < Port::UNPRIVILEGED { public + Port::RAISE } else { public };
         Port { public, bound }
     }
+}
+
+/// Spans of a gateway's requests, sent over OTLP/gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// Who takes the spans.
+    pub collector: Collector,
+    /// Of a million requests, how many are traced.
+    pub per_million: u32,
 }
 
 /// What the listeners of a gateway take from clients, where gateways differ. What holds for all of

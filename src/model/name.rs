@@ -22,6 +22,9 @@ pub fn listener(key: ListenerKey) -> &'static str {
 /// Name of the readiness listener, which has no route table of its own.
 pub const READY: &str = "ready";
 
+/// Name of the cluster that takes spans. Names of targets have a slash.
+pub const COLLECTOR: &str = "convoy-otlp-collector";
+
 /// Name of a target's assignment, in both forms: `namespace/service:port`, `…@subset` for a
 /// subset with its own rest, `…~hash` for any other chain (semantics.md 5.4, Targets).
 pub fn target(target: &Target) -> Arc<str> {

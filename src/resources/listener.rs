@@ -38,7 +38,7 @@ pub fn build(
     mechanisms: &Mechanisms,
 ) -> Option<Resource> {
     let name = name::listener(key);
-    let http = http::connection_manager(name, &gateway.edge, mechanisms);
+    let http = http::connection_manager(name, gateway, mechanisms);
     let (port, filter_chains, listener_filters) = match key {
         ListenerKey::Http => (gateway.http_port.bound, vec![plain_chain(name, http)], Vec::new()),
         ListenerKey::Https => {

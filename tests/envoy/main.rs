@@ -9,6 +9,7 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 mod drain;
+mod edge;
 mod gates;
 mod goldens;
 mod harness;
@@ -44,6 +45,7 @@ fn all() -> Vec<Row> {
         long_lived::rows(),
         drain::rows(),
         rows::alone(gates::rows()),
+        edge::rows(),
         goldens::rows(),
     ]
     .into_iter()

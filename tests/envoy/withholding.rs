@@ -15,7 +15,7 @@ use convoy::{
     store::{Change, Health},
     xds::{Access, AdsServer, EnvoyRegistry, EnvoyStatus, Listener, XdsListen},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     bed::{

@@ -61,6 +61,8 @@ pub(crate) fn gateway() -> Gateway {
         http_port: Port::direct(8080),
         https_port: Port::direct(8443),
         ready_port: 19003,
+        access_log: false,
+        tracing: None,
         edge: Edge::DEFAULT,
         class_rule: ClassRule::None,
         watch_namespace: None,

@@ -12,6 +12,8 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
         http_port: Port::direct(80),
         https_port: Port::direct(443),
         ready_port: 19003,
+        access_log: false,
+        tracing: None,
         edge: Edge::DEFAULT,
         class_rule,
         watch_namespace: watch.map(Into::into),

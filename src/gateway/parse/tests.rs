@@ -127,7 +127,7 @@ fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressCon
     let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
     let tracing =
         Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
-    let monitor = Some(Monitor { tracing: Some(tracing) });
+    let monitor = Some(Monitor { tracing: Some(tracing), logging: None });
     MseIngressConfigSpec { monitor, ..MseIngressConfigSpec::default() }
 }
 
