@@ -14,6 +14,7 @@ pub mod diag;
 pub mod engine;
 pub mod gateway;
 pub mod identity;
+pub mod infra;
 pub mod ingress;
 pub mod key;
 pub mod member;

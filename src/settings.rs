@@ -4,7 +4,11 @@
 //! build features (architecture.md, Decisions).
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+    str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -71,6 +75,8 @@ pub struct Timings {
     pub source: SourceTimings,
     /// Of what is written to the fleet.
     pub status: StatusTimings,
+    /// Of managed gateways.
+    pub infra: InfraTimings,
     /// Of certificates and tokens.
     pub identity: IdentityTimings,
 }
@@ -156,6 +162,21 @@ pub struct IdentityTimings {
     pub leeway: Duration,
 }
 
+/// How long things take between managed gateways and the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfraTimings {
+    /// One request in this time, on average.
+    pub write_interval: Duration,
+    /// The limit of one request; see [`StatusTimings::request_timeout`].
+    pub request_timeout: Duration,
+    /// Delay after a first failure; it doubles.
+    pub first_retry: Duration,
+    /// The longest delay after a failure.
+    pub last_retry: Duration,
+    /// Between two looks at the age of certificates, which are due days before they end.
+    pub renewal: Duration,
+}
+
 impl Timings {
     /// What production runs.
     pub const PRODUCTION: Timings = Timings {
@@ -169,6 +190,7 @@ impl Timings {
         endpoint_delay: Duration::ZERO,
         source: SourceTimings::PRODUCTION,
         status: StatusTimings::PRODUCTION,
+        infra: InfraTimings::PRODUCTION,
         identity: IdentityTimings::PRODUCTION,
     };
 }
@@ -242,6 +264,28 @@ impl StatusTimings {
     }
 }
 
+impl InfraTimings {
+    /// What production runs: as the status room, which asks the same API server.
+    pub const PRODUCTION: InfraTimings = InfraTimings {
+        write_interval: StatusTimings::PRODUCTION.write_interval,
+        request_timeout: StatusTimings::PRODUCTION.request_timeout,
+        first_retry: StatusTimings::PRODUCTION.first_retry,
+        last_retry: StatusTimings::PRODUCTION.last_retry,
+        renewal: Duration::from_secs(60),
+    };
+
+    /// Everything this many times faster, for tests.
+    pub fn faster(self, times: u32) -> InfraTimings {
+        InfraTimings {
+            write_interval: self.write_interval / times,
+            request_timeout: self.request_timeout / times,
+            first_retry: self.first_retry / times,
+            last_retry: self.last_retry / times,
+            renewal: self.renewal / times,
+        }
+    }
+}
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl IdentityTimings {
@@ -296,6 +340,53 @@ pub const READY_PATH: &str = "/ready";
 /// Ingress can have, so nobody's rules can answer for it.
 pub const READY_HOST: &str = "_ready.convoy";
 
+/// Who takes spans, as `host:port`; an IPv6 address is in brackets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Collector {
+    host: Arc<str>,
+    port: NonZeroU16,
+}
+
+impl Collector {
+    /// Its DNS name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port.get()
+    }
+}
+
+impl FromStr for Collector {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Collector, &'static str> {
+        const FORM: &str = "not HOST:PORT";
+        let (host, port) = text.rsplit_once(':').ok_or(FORM)?;
+        let port = port.parse().map_err(|_| FORM)?;
+        let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // A URL, a path and an address without brackets have something that names have not.
+        let is_name = |host: &str| {
+            (1..=253).contains(&host.len())
+                && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        };
+        let host = bracketed.filter(|host| is_v6(host)).or(Some(host).filter(|h| is_name(h)));
+        Ok(Collector { host: host.ok_or(FORM)?.into(), port })
+    }
+}
+
+impl fmt::Display for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 /// What an operator may choose for every gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayDefaults {
@@ -305,12 +396,16 @@ pub struct GatewayDefaults {
     pub https_port: u16,
     /// Port of the readiness listener unless the gateway's annotation says otherwise.
     pub ready_port: u16,
+    /// Envoys may not bind ports below 1024: these are bound 8000 higher, and a Service maps them.
+    pub unprivileged_ports: bool,
     /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
     pub allow_loopback_endpoints: bool,
     /// Backends in `kube-system` are served (semantics.md 1.2, Protection).
     pub allow_kube_system: bool,
+    /// Who takes the spans of gateways that ask for tracing, unless an annotation says otherwise.
+    pub otlp_endpoint: Option<Collector>,
 }
 
 impl Default for GatewayDefaults {
@@ -319,9 +414,41 @@ impl Default for GatewayDefaults {
             http_port: 80,
             https_port: 443,
             ready_port: READY_PORT,
+            unprivileged_ports: false,
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,
+            otlp_endpoint: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_a_host_and_a_port() {
+        for text in ["otel.observability.svc:4317", "10.0.0.7:4317", "[2001:db8::1]:4317"] {
+            let collector: Collector = text.parse().unwrap();
+            assert_eq!(collector.to_string(), text);
+        }
+        for text in [
+            "",
+            "otel",
+            ":4317",
+            "otel:0",
+            "otel:65536",
+            "otel:x",
+            "http://otel:4317",
+            "otel:4317/v1",
+            "a b:1",
+            "2001:db8::1:4317",
+            "[otel]:4317",
+            "[::1]",
+            "user@otel:4317",
+        ] {
+            assert!(text.parse::<Collector>().is_err(), "{text:?}");
         }
     }
 }

@@ -24,10 +24,10 @@ use prometheus_client::{
 };
 
 use crate::{
-    admin::{MemberReport, MemberState, State, proto},
+    admin::{MemberReport, MemberState, State, proto, rejected::Rejected},
     diag::Severity,
     identity::{self, authority::Phase},
-    key::{GatewayId, MemberId, Scope},
+    key::{GatewayId, MemberId, ObjectRef, Scope},
     source::kube::Traffic,
 };
 
@@ -190,15 +190,49 @@ impl Scrape {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))
         };
         out.counter("xds_responses", "Responses sent to Envoys", by_type(|t| t.responses))?;
-        out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))
+        out.counter("xds_nacks", "Responses that an Envoy refused", by_type(|t| t.refusals))?;
+        self.rejected(out)?;
+        self.propagation(out)
+    }
+
+    /// Whose configuration Envoys refuse at the moment.
+    fn rejected(&self, out: &mut Families<'_>) -> fmt::Result {
+        let Rejected { shown, left_out } = Rejected::of(&self.0.envoys.connected());
+        let rejected = shown.into_iter().map(|((object, kind), envoys)| {
+            let ObjectRef { scope: _, kind: what, name } = object;
+            let labels = vec![
+                ("kind", what.to_string()),
+                ("namespace", name.namespace.to_string()),
+                ("name", name.name.to_string()),
+                ("type", kind),
+            ];
+            (labels, envoys)
+        });
+        let about = "Envoys that refuse what was made of the object";
+        out.gauge("rejected_objects", about, rejected)?;
+        let about = "Refused objects that have no series of their own";
+        out.gauge("rejected_objects_left_out", about, [(vec![], left_out)])
+    }
+
+    /// How long changes take to reach Envoys.
+    fn propagation(&self, out: &mut Families<'_>) -> fmt::Result {
+        let about = "From a change at the engine to an Envoy's acknowledgement of all of it.";
+        let unit = Unit::Seconds;
+        let mut family =
+            out.0.encode_descriptor("propagation", about, Some(&unit), MetricType::Histogram)?;
+        for (kind, histogram) in self.0.envoys.propagation() {
+            let labels = [("type", kind.as_str())];
+            histogram.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     /// What xDS is served with.
     fn identity(&self, out: &mut Families<'_>) -> fmt::Result {
-        let Some(report) = self.0.identity.as_ref().map(|own| own.borrow().clone()) else {
-            return Ok(());
-        };
-        let identity::Report { server_end, authority_end, phase, trouble } = report;
+        let report = self.0.identity.as_ref().map(|own| own.borrow().clone());
+        let failing = report.as_ref().map(|own| (vec![], own.trouble.is_some().into()));
+        let identity::Report { server_end, authority_end, phase, trouble: _ } =
+            report.unwrap_or_default();
         let one = |end: Option<SystemTime>| {
             end.map(|end| (vec![], end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()))
         };
@@ -212,7 +246,7 @@ impl Scrape {
         });
         out.gauge("authority_phase", "How far the rotation of the authority is", phases)?;
         let about = "Whether certificates cannot be read or kept; those known stay in use";
-        out.gauge("certificates_failing", about, [(vec![], trouble.is_some().into())])
+        out.gauge("certificates_failing", about, failing)
     }
 
     /// What was written to the fleet.
@@ -227,6 +261,17 @@ impl Scrape {
         out.counter("status_dropped_events", "Events without room to wait", one(dropped_events))
     }
 
+    /// What was made for managed gateways.
+    fn infra(&self, out: &mut Families<'_>) -> fmt::Result {
+        let super::InfraMeter { in_order, applied, errors, unsettled } = &*self.0.infra;
+        let one = |value: &AtomicU64| [(vec![], value.load(Relaxed))];
+        let about = "Managed gateways some of whose objects are not as they should be";
+        out.gauge("infra_unsettled_gateways", about, one(unsettled))?;
+        out.counter("infra_applied", "Objects of managed gateways applied", one(applied))?;
+        out.counter("infra_in_order", "Looks that found one in order", one(in_order))?;
+        out.counter("infra_errors", "Objects that could not be applied", one(errors))
+    }
+
     /// How much work changes made.
     fn engine(&self, out: &mut Families<'_>) -> fmt::Result {
         let super::EngineCounters { ticks, rows_recomputed, bytes_encoded } =
@@ -237,6 +282,7 @@ impl Scrape {
         let bytes = [(vec![], bytes_encoded)];
         out.counter("engine_encoded_bytes", "Bytes of resources encoded", bytes)?;
         self.status(out)?;
+        self.infra(out)?;
         let ticks = &self.0.tick_seconds;
         let about = "How long ticks of the engine took.";
         let unit = Unit::Seconds;

@@ -8,6 +8,7 @@ mod health;
 mod inspect;
 mod metrics;
 pub mod proto;
+mod rejected;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -20,8 +21,8 @@ use tonic::server::NamedService;
 
 pub(crate) use inspect::no_gateway;
 pub use state::{
-    EngineCounters, Envoys, FleetReport, MemberReport, MemberState, Report, State, StatusMeter,
-    StreamTotals, Trouble, tick_histogram,
+    EngineCounters, Envoys, FleetReport, InfraMeter, MemberReport, MemberState, Report, State,
+    StatusMeter, StreamTotals, Trouble, tick_histogram,
 };
 
 use proto::inspection_server::InspectionServer;

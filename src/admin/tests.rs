@@ -3,6 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 
 use super::{
@@ -30,6 +31,10 @@ impl Envoys for TwoEnvoys {
             ..Default::default()
         };
         vec![envoy("a", "hongkong", 3), envoy("b", "typo", 0)]
+    }
+
+    fn propagation(&self) -> BTreeMap<Kind, Histogram> {
+        BTreeMap::new()
     }
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
@@ -92,6 +97,7 @@ fn state(report: Report) -> State {
         tick_seconds: tick_histogram(),
         traffic: SourceMeter::default(),
         status: Arc::default(),
+        infra: Arc::default(),
         identity: None,
     }
 }
@@ -260,6 +266,7 @@ convoy_xds_withheld{{gateway="none"}} 0
 convoy_xds_refused_total{{reason="handshake"}} 3
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
+convoy_rejected_objects_left_out 0
 convoy_engine_ticks_total 3
 convoy_engine_rows_recomputed_total 40
 convoy_engine_encoded_bytes_total 500

@@ -33,7 +33,7 @@ pub struct MseIngressConfigSpec {
     /// Instance size and network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub common: Option<Common>,
-    /// Tracing; logging is read by presence.
+    /// Access log and tracing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Monitor>,
     /// Which Ingresses the gateway listens to.
@@ -69,10 +69,29 @@ pub struct Instance {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct Monitor {
+    /// The access log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
     /// At most one tracer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
 }
+
+/// `spec.monitor.logging`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+pub struct Logging {
+    /// Its presence, also empty, switches the access log on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sls: Option<Sls>,
+}
+
+/// `spec.monitor.logging.sls`. The vendor's project is not used: Envoys write to stdout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
+pub struct Sls {}
 
 /// `spec.monitor.tracing`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -73,8 +73,11 @@ fn watched(file: &Path) -> Value {
 
 /// A response of SDS with one secret.
 fn file(name: &str, mut secret: Value) -> String {
-    secret["@type"] = json!("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret");
-    secret["name"] = json!(name);
+    if let Value::Object(fields) = &mut secret {
+        let kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+        fields.insert("@type".to_owned(), json!(kind));
+        fields.insert("name".to_owned(), json!(name));
+    }
     let response = json!({ "resources": [secret] });
     serde_json::to_string_pretty(&response).expect("invariant: a Value has a text") + "\n"
 }

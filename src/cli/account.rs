@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// The fleet is a member itself: how Envoys reach its Pods
     #[arg(long, env = "CONVOY_FLEET_NETWORK", value_name = "NETWORK")]
     fleet_network: Option<flags::NetworkName>,
+    /// The Envoys of gateways are kept in the namespace, by `convoy serve --manage-gateways`
+    #[arg(long, env = "CONVOY_MANAGE_GATEWAYS")]
+    manage_gateways: bool,
     /// It keeps no certificate authority: `convoy serve --xds-cert-dir` has certificates
     #[arg(long, env = "CONVOY_NO_AUTHORITY")]
     no_authority: bool,
@@ -50,6 +53,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         secrets: (!args.secret_namespace.is_empty()).then_some(secrets),
         publish_service: args.publish_service.clone(),
         member: args.fleet_network.map(Into::into),
+        managed: args.manage_gateways,
         authority: !args.no_authority,
     });
     let account = Account {
@@ -109,6 +113,8 @@ mod tests {
         check(&["--fleet-network=overlay"], "- nodes\n", true);
         check(&[], "namespace: shop\n", false);
         check(&["--secret-namespace=convoy-system,shop"], "namespace: shop\n", true);
+        check(&[], "- deployments\n", false);
+        check(&["--manage-gateways"], "- deployments\n", true);
         check(&["--publish-service=edge/envoy"], "namespace: edge\n", true);
         check(&[], "- convoy-authority\n", true);
         check(&["--no-authority"], "- convoy-authority\n", false);

@@ -8,6 +8,7 @@ mod bootstrap;
 mod certificate;
 mod crds;
 mod demo;
+mod drain;
 pub mod echo;
 mod flags;
 mod kubernetes;
@@ -49,6 +50,7 @@ enum Command {
     Account(account::Args),
     Member(member::Args),
     Demo(demo::Args),
+    Drain(drain::Args),
     #[command(hide = true)]
     Echo(echo::Echo),
 }
@@ -83,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Account(args) => account::run(&args, &mut io::stdout().lock()),
             Command::Member(args) => member::run(args, &mut io::stdout().lock()).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Drain(args) => drain::run(&args).await,
             Command::Echo(args) => echo::run(args).await.map(|()| ExitCode::SUCCESS),
         }
     })

@@ -8,10 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     cli::{
         flags::{GatewayFlags, LogFlags},
-        kubernetes::KubernetesFlags,
+        kubernetes::{self, KubernetesFlags},
         xds::XdsFlags,
     },
-    serve::{self, Options, Source},
+    serve::{self, Kubernetes, Options, Source},
     settings::{Mechanisms, Timings},
 };
 
@@ -51,11 +51,28 @@ pub(super) struct Args {
     log: LogFlags,
 }
 
+/// A core dump would hold every private key that is served (faults.md S6).
+fn leave_no_core() {
+    use nix::sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+    };
+    // The second also keeps other processes of the same user from reading the memory.
+    let limited = setrlimit(Resource::RLIMIT_CORE, 0, 0).and(prctl::set_dumpable(false));
+    if let Err(error) = limited {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+}
+
 /// Serves until a signal asks to stop; a second signal does not wait for the streams to end.
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     args.log.init()?;
+    leave_no_core();
     let mut stop = StopSignals::new()?;
-    let source = match args.fleet_dir {
+    let mut defaults = args.gateways.defaults();
+    // Managed Envoys have no privileges.
+    defaults.unprivileged_ports |= args.fleet_dir.is_none() && args.kubernetes.manages_gateways();
+    let mut source = match args.fleet_dir {
         Some(dir) => Source::Directory(dir),
         None => Source::Kubernetes(args.kubernetes.source().await?),
     };
@@ -64,11 +81,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         Source::Kubernetes(kubernetes) => Some(kubernetes.own_namespace().to_owned()),
     };
     let xds = args.xds.options(namespace.as_deref())?;
+    if let Source::Kubernetes(Kubernetes { infra: Some(infra), .. }) = &mut source {
+        infra.certificates = kubernetes::certificates(&xds.security);
+    }
     let handle = serve::start(Options {
         source,
         xds,
         admin_listen: args.admin_listen,
-        defaults: args.gateways.defaults(),
+        defaults,
         mechanisms: Mechanisms::ALL,
         timings: Timings::PRODUCTION,
     })

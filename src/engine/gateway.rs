@@ -133,6 +133,8 @@ impl GatewayState {
             https_port,
             ready_port,
             edge,
+            access_log,
+            tracing,
             listen_address,
             class_rule,
             watch_namespace,
@@ -145,6 +147,8 @@ impl GatewayState {
             || *https_port != old.https_port
             || *ready_port != old.ready_port
             || *edge != old.edge
+            || *access_log != old.access_log
+            || *tracing != old.tracing
             || *listen_address != old.listen_address;
         self.gateway = next;
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     diag::Reason,
-    gateway::{Address, Classes, envoy_account, parse, publish_addresses, remote_clusters},
+    gateway::{
+        Address, Classes, Instance, envoy_account, parse, publish_addresses, remote_clusters,
+    },
     key::{GatewayId, ObjectKind, ObjectName},
     model::{ClassRule, MemberOrder},
     settings::GatewayDefaults,
@@ -28,6 +30,8 @@ pub struct Declared {
     pub addresses: Vec<Address>,
     /// `convoy.dev/envoy-account`.
     pub envoy_account: Option<ObjectName>,
+    /// What its Envoys are to be; `None` if the object is refused.
+    pub instance: Option<Instance>,
 }
 
 impl Declared {
@@ -53,6 +57,7 @@ impl Declared {
             listens: has_rule || classes.is_bound_to(&object.name.name),
             addresses: publish_addresses(&object.annotations),
             envoy_account: envoy_account(&object.annotations),
+            instance: gateway.map(|own| Instance::new(&object.spec, &own)),
         };
         (GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() }, declared)
     }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 use crate::{
     diag::{Diag, Field, Reason},
     model::Edge,
+    settings::Collector,
 };
 
 /// Port of the plaintext listener.
@@ -26,6 +27,9 @@ const IDLE_TIMEOUT: &str = "convoy.dev/idle-timeout";
 const REQUEST_HEADERS_TIMEOUT: &str = "convoy.dev/request-headers-timeout";
 /// Size of request headers.
 const MAX_REQUEST_HEADERS: &str = "convoy.dev/max-request-headers-kib";
+
+/// Who takes spans.
+pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 
 /// A chain of proxies that is longer is a mistake: each is one more that clients may pretend to be.
 const HOPS: RangeInclusive<u32> = 0..=16;
@@ -70,6 +74,13 @@ impl Knobs<'_> {
                 max_request_headers_kib,
             ),
         }
+    }
+
+    /// Who takes spans; nobody, unless the annotation or the operator says so.
+    pub(super) fn collector(&mut self, default: &Option<Collector>) -> Option<Collector> {
+        let shown = default.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let collector = |text: &str| text.parse().ok().map(Some);
+        self.value(OTLP_ENDPOINT, collector, "HOST:PORT", default.clone(), &shown)
     }
 
     fn number(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {

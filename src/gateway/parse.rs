@@ -9,11 +9,11 @@ use crate::{
     api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
     gateway::{
-        Address,
+        Address, Size,
         knobs::{Annotations, HTTP_PORT, HTTPS_PORT, Knobs, READY_PORT},
     },
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
-    model::{ClassRule, Gateway, MemberOrder},
+    model::{ClassRule, Gateway, MemberOrder, Port, Tracing},
     settings::GatewayDefaults,
     store,
 };
@@ -25,8 +25,6 @@ const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
 /// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
 const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
-/// Instance sizes that the vendor knows.
-const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
 /// The vendor's range of replicas; zero is allowed.
 const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
 
@@ -38,13 +36,19 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     addresses(&object.annotations, &root, &mut diags);
     account(&object.annotations, &root, &mut diags);
     let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
-    let http_port = knobs.port(HTTP_PORT, defaults.http_port);
-    let https_port = knobs.port(HTTPS_PORT, defaults.https_port);
-    let ready_port = knobs.port(READY_PORT, defaults.ready_port);
+    let place = match defaults.unprivileged_ports {
+        true => Port::unprivileged,
+        false => Port::direct,
+    };
+    let http_port = place(knobs.port(HTTP_PORT, defaults.http_port));
+    let https_port = place(knobs.port(HTTPS_PORT, defaults.https_port));
+    // Who asks there asks the Envoy itself.
+    let ready_port = place(knobs.port(READY_PORT, defaults.ready_port)).bound;
     let edge = knobs.edge();
+    let tracing = tracing(&object.spec, &mut knobs, defaults);
 
     let mut problems = problems(&object.spec, &root.key("spec"));
-    if let Some(port) = twice([http_port, https_port, ready_port]) {
+    if let Some(port) = twice([http_port.bound, https_port.bound, ready_port]) {
         problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
     let is_valid = problems.is_empty();
@@ -58,6 +62,8 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
         https_port,
         ready_port,
         edge,
+        access_log: has_access_log(&object.spec),
+        tracing,
         class_rule: class_rule(&object.spec),
         watch_namespace: watch_namespace(&object.spec).map(Arc::from),
     };
@@ -167,9 +173,9 @@ fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
     let instance_at = at.key("common").key("instance");
     if let Some(instance) = spec.common.as_ref().and_then(|common| common.instance.as_ref()) {
         if let Some(size) = instance.spec.as_deref()
-            && !INSTANCE_SPECS.contains(&size)
+            && Size::named(size).is_none()
         {
-            let message = format!("{size:?} is none of {}", INSTANCE_SPECS.join(", "));
+            let message = format!("{size:?} is none of {}", Size::ALL.map(Size::as_str).join(", "));
             found.push(invalid(&instance_at.key("spec"), message));
         }
         if let Some(replicas) = instance.replicas
@@ -198,9 +204,48 @@ fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
 
 fn sample_rate(tracer: &Option<Sampling>, at: &Field) -> Option<Diag> {
     let text = tracer.as_ref()?.sample_rate.as_deref()?;
-    let is_percentage = text.parse().is_ok_and(|rate: f64| (0.0..=100.0).contains(&rate));
     let message = format!("{text:?} is not a number from 0 to 100");
-    (!is_percentage).then(|| invalid(&at.key("sampleRate"), message))
+    percentage(text).is_none().then(|| invalid(&at.key("sampleRate"), message))
+}
+
+fn percentage(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|rate: &f64| (0.0..=100.0).contains(rate))
+}
+
+/// `monitor.logging.sls`, also `{}` (semantics.md 1.1).
+fn has_access_log(spec: &MseIngressConfigSpec) -> bool {
+    let logging = spec.monitor.as_ref().and_then(|monitor| monitor.logging.as_ref());
+    logging.is_some_and(|logging| logging.sls.is_some())
+}
+
+/// What is traced, if that is asked for and somebody takes the spans. Both of the vendor's tracers
+/// are OpenTelemetry here.
+fn tracing(
+    spec: &MseIngressConfigSpec,
+    knobs: &mut Knobs<'_>,
+    defaults: &GatewayDefaults,
+) -> Option<Tracing> {
+    let collector = knobs.collector(&defaults.otlp_endpoint);
+    let asked = spec.monitor.as_ref()?.tracing.as_ref()?;
+    let (tracer, key, default) = match (&asked.open_telemetry, &asked.x_trace) {
+        (Some(tracer), _) => (tracer, "openTelemetry", 100.0),
+        (None, Some(tracer)) => (tracer, "xTrace", 0.0),
+        (None, None) => return None,
+    };
+    // An invalid rate makes the whole spec invalid, so what is said for it here is never used.
+    let rate = tracer.sample_rate.as_deref().map_or(Some(default), percentage)?;
+    if rate == 0.0 {
+        return None;
+    }
+    let Some(collector) = collector else {
+        let at = knobs.root.key("spec").key("monitor").key("tracing").key(key);
+        let message = "nobody takes the spans, so nothing is traced; name an OTLP/gRPC collector \
+                       with the annotation `convoy.dev/otlp-endpoint: HOST:PORT`, or for all \
+                       gateways with `--otlp-endpoint`";
+        knobs.diags.push(Diag::warning(&at, Reason::CollectorMissing, message));
+        return None;
+    };
+    Some(Tracing { collector, per_million: (rate * 10_000.0).round() as u32 })
 }
 
 fn class_rule(spec: &MseIngressConfigSpec) -> ClassRule {

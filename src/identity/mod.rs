@@ -57,9 +57,8 @@ pub fn gateway_of(certificate: &CertificateDer<'_>) -> Result<GatewayId, Identit
     let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
     let ours: Vec<&str> = names
         .iter()
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix(TRUST_DOMAIN),
-            _other => None,
+        .filter_map(|name| {
+            if let GeneralName::URI(uri) = name { uri.strip_prefix(TRUST_DOMAIN) } else { None }
         })
         .collect();
     let none = || {

@@ -19,8 +19,8 @@ pub struct Report {
 
 /// What an API server said, without all the rest that the error holds.
 pub(super) fn said(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
-        another => another.into(),
+    if let kube::Error::Api(status) = error {
+        return anyhow::anyhow!("{}", status.message);
     }
+    error.into()
 }

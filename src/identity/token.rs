@@ -13,6 +13,7 @@ use std::{
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
+    errors::ErrorKind,
     jwk::{AlgorithmParameters, EllipticCurve, JwkSet, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 
 mod fetch;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use fetch::spawn;
 
@@ -72,7 +73,7 @@ pub enum TokenError {
 
 /// What signs the tokens of a fleet.
 #[derive(Default)]
-struct Keys {
+pub(super) struct Keys {
     issuer: String,
     /// By id.
     by_id: BTreeMap<String, (Algorithm, DecodingKey)>,
@@ -210,7 +211,6 @@ impl Tokens {
 
 /// What a token says, once its signature has been checked.
 fn verified(token: &str, keys: &Keys) -> Result<Claims, TokenError> {
-    use jsonwebtoken::errors::ErrorKind;
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::Malformed);
     }
@@ -222,9 +222,9 @@ fn verified(token: &str, keys: &Keys) -> Result<Claims, TokenError> {
     // Of the claims the library would ask the clock.
     rules.required_spec_claims.clear();
     (rules.validate_exp, rules.validate_nbf, rules.validate_aud) = (false, false, false);
-    let token = decode::<Claims>(token, key, &rules).map_err(|error| match error.kind() {
-        ErrorKind::InvalidSignature => TokenError::Signature,
-        _another => TokenError::Malformed,
+    let token = decode::<Claims>(token, key, &rules).map_err(|error| {
+        let is_forged = *error.kind() == ErrorKind::InvalidSignature;
+        if is_forged { TokenError::Signature } else { TokenError::Malformed }
     })?;
     Ok(token.claims)
 }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::{key::GatewayId, model::MemberOrder};
+use crate::{key::GatewayId, model::MemberOrder, settings::Collector};
 
 /// A gateway that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,17 +14,57 @@ pub struct Gateway {
     /// Address that both listeners are bound to.
     pub listen_address: IpAddr,
     /// Port of the plaintext listener.
-    pub http_port: u16,
+    pub http_port: Port,
     /// Port of the TLS listener.
-    pub https_port: u16,
+    pub https_port: Port,
     /// Port on which an Envoy says whether it serves the gateway.
     pub ready_port: u16,
     /// What its listeners take from clients.
     pub edge: Edge,
+    /// Whether its Envoys write a line of JSON for each request.
+    pub access_log: bool,
+    /// How requests are traced, if at all.
+    pub tracing: Option<Tracing>,
     /// Which classes it serves where no IngressClass is bound to it.
     pub class_rule: ClassRule,
     /// Serve only this namespace.
     pub watch_namespace: Option<Arc<str>>,
+}
+
+/// A port as clients name it, and as an Envoy binds it: a Service may be between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// What clients connect to.
+    pub public: u16,
+    /// What the Envoy listens on.
+    pub bound: u16,
+}
+
+impl Port {
+    /// How much higher a port that needs privileges is bound: 80 becomes 8080, 443 becomes 8443.
+    const RAISE: u16 = 8000;
+    /// The first port that needs none.
+    const UNPRIVILEGED: u16 = 1024;
+
+    /// Nothing is between client and Envoy.
+    pub fn direct(port: u16) -> Port {
+        Port { public: port, bound: port }
+    }
+
+    /// Bound where no privilege is needed.
+    pub fn unprivileged(public: u16) -> Port {
+        let bound = if public < Port::UNPRIVILEGED { public + Port::RAISE } else { public };
+        Port { public, bound }
+    }
+}
+
+/// Spans of a gateway's requests, sent over OTLP/gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// Who takes the spans.
+    pub collector: Collector,
+    /// Of a million requests, how many are traced.
+    pub per_million: u32,
 }
 
 /// What the listeners of a gateway take from clients, where gateways differ. What holds for all of

@@ -22,6 +22,9 @@ pub fn listener(key: ListenerKey) -> &'static str {
 /// Name of the readiness listener, which has no route table of its own.
 pub const READY: &str = "ready";
 
+/// Name of the cluster that takes spans. Names of targets have a slash.
+pub const COLLECTOR: &str = "convoy-otlp-collector";
+
 /// Name of a target's assignment, in both forms: `namespace/service:port`, `…@subset` for a
 /// subset with its own rest, `…~hash` for any other chain (semantics.md 5.4, Targets).
 pub fn target(target: &Target) -> Arc<str> {
@@ -52,6 +55,13 @@ pub fn routed(target: &str, form: Form) -> Arc<str> {
 /// Name of a certificate's resource: the Secret's namespace and name.
 pub fn certificate(secret: &ObjectName) -> Arc<str> {
     secret.to_string().into()
+}
+
+/// The Service of the cluster or assignment of this name; `None` for the [`COLLECTOR`].
+pub fn service(name: &str) -> Option<ObjectName> {
+    let (namespace, rest) = name.split_once('/')?;
+    let (service, _) = rest.split_once(':')?;
+    Some(ObjectName::new(namespace, service))
 }
 
 fn link(link: &Link) -> String {

@@ -64,6 +64,21 @@ const AUTHORITIES: &[Grant<'_>] = &[
     Grant { resource: "secrets", verbs: &["create"], ..READ },
 ];
 
+/// Server-side apply of what may not exist is a patch that may create.
+const KEEP: &[&str] = &["get", "list", "watch", "create", "patch"];
+
+/// Watched, looked for by name before they are made, and applied; their removal is the garbage
+/// collector's. Secrets are those of Envoys' certificates. A name cannot be granted for what does not
+/// exist yet.
+const MANAGED: &[Grant<'_>] = &[
+    Grant { resource: "serviceaccounts", verbs: KEEP, ..READ },
+    Grant { resource: "secrets", verbs: KEEP, ..READ },
+    Grant { resource: "configmaps", verbs: KEEP, ..READ },
+    Grant { resource: "services", verbs: KEEP, ..READ },
+    Grant { group: "apps", resource: "deployments", verbs: KEEP, ..READ },
+    Grant { group: "policy", resource: "poddisruptionbudgets", verbs: KEEP, ..READ },
+];
+
 /// What a fleet wants of Convoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetAccess {
@@ -77,11 +92,13 @@ pub struct FleetAccess {
     pub member: Option<Network>,
     /// Convoy is its own certificate authority for xDS.
     pub authority: bool,
+    /// The Envoys of gateways are kept in the account's namespace.
+    pub managed: bool,
 }
 
 /// What Convoy's account may do in a fleet.
 pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
-    let FleetAccess { namespace, secrets, publish_service, member, authority } = access;
+    let FleetAccess { namespace, secrets, publish_service, member, authority, managed } = access;
     let mut roles = Roles::default();
     roles.everywhere(ALWAYS);
     match secrets {
@@ -94,6 +111,9 @@ pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
     roles.within(namespace, LEASES);
     if *authority {
         roles.within(namespace, AUTHORITIES);
+    }
+    if *managed {
+        roles.within(namespace, MANAGED);
     }
     if let Some(service) = publish_service {
         let names: &[&str] = &[&service.name];
@@ -167,6 +187,22 @@ mod tests {
                 &["in system"],
                 &LEASE,
             ],
+        );
+    }
+
+    #[test]
+    fn managed_gateways_are_kept_in_one_namespace() {
+        let managed = [
+            "  /serviceaccounts: get,list,watch,create,patch",
+            "  /secrets: get,list,watch,create,patch",
+            "  /configmaps: get,list,watch,create,patch",
+            "  /services: get,list,watch,create,patch",
+            "  apps/deployments: get,list,watch,create,patch",
+            "  policy/poddisruptionbudgets: get,list,watch,create,patch",
+        ];
+        check(
+            FleetAccess { managed: true, ..FleetAccess::default() },
+            &[&ALWAYS, &[SECRETS], &["in system"], &LEASE, &managed],
         );
     }
 

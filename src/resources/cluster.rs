@@ -127,6 +127,16 @@ fn base(name: &str, protocol: Protocol, mechanisms: &Mechanisms) -> pb::Cluster 
     }
 }
 
+/// A cluster of Convoy's own, to which Envoy speaks gRPC.
+pub(super) fn grpc(name: &str) -> pb::Cluster {
+    pb::Cluster {
+        name: name.into(),
+        connect_timeout: pack::duration(defaults::CONNECT_TIMEOUT),
+        typed_extension_protocol_options: pack::one(HTTP_OPTIONS, pack::any(http2())),
+        ..Default::default()
+    }
+}
+
 fn common_lb_config(mechanisms: &Mechanisms) -> parts::CommonLbConfig {
     let panic = if mechanisms.panic_threshold { defaults::PANIC_THRESHOLD } else { 0.0 };
     parts::CommonLbConfig {

@@ -75,6 +75,9 @@ pub const RETRY_ON: &str = "connect-failure,refused-stream";
 /// What safe methods retry besides: the connection broke before an answer began (M33).
 pub const RETRY_SAFE_METHODS_ON: &str = "reset";
 
+/// How long a collector may take to accept spans before they are dropped.
+pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Headers of one request, whatever their size: each costs more to handle than its bytes say.
 /// Envoy's own, said here so that a new Envoy does not change it.
 pub const MAX_HEADERS: u32 = 100;

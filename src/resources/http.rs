@@ -37,8 +37,8 @@ use envoy_types::pb::{
 use prost::{Message, Name};
 
 use crate::{
-    model::Edge,
-    resources::{defaults, pack, ready},
+    model::{Edge, Gateway},
+    resources::{defaults, observe, pack, ready},
     settings::Mechanisms,
 };
 
@@ -71,11 +71,11 @@ const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
 /// The filter that a chain ends in. `route_table` is the name that it asks RDS for.
 pub(super) fn connection_manager(
     route_table: &str,
-    policy: &Edge,
+    gateway: &Gateway,
     mechanisms: &Mechanisms,
 ) -> Filter {
     let retry_resets = mechanisms.retries && mechanisms.retry_resets_of_safe_methods;
-    let mut http_filters = Vec::new();
+    let mut http_filters = Vec::from_iter(observe::arm_filter(gateway));
     http_filters.extend(retry_resets.then(retry_resets_of_safe_methods));
     http_filters.push(http_filter("envoy.filters.http.router", Router::default()));
     network_filter(
@@ -84,11 +84,13 @@ pub(super) fn connection_manager(
             stat_prefix: route_table.into(),
             route_specifier: Some(routes(route_table)),
             http_filters,
+            access_log: observe::access_log(gateway),
+            tracing: observe::tracing(gateway),
             upgrade_configs: vec![hcm::UpgradeConfig {
                 upgrade_type: "websocket".into(),
                 ..Default::default()
             }],
-            ..edge(policy)
+            ..edge(&gateway.edge)
         },
     )
 }

@@ -11,6 +11,7 @@ pub mod endpoint;
 mod http;
 pub mod layout;
 pub mod listener;
+pub mod observe;
 mod pack;
 pub mod print;
 pub mod ready;

@@ -25,8 +25,13 @@ use prost::Message;
 
 use crate::{
     diag::Field,
+    key::ObjectRef,
     model::{Action, Arm, Forward, Route, Shape, Target, VirtualHost, name},
-    resources::{cluster, conditions, defaults, pack},
+    resources::{
+        cluster, conditions, defaults,
+        observe::{self, ARM_FILTER},
+        pack,
+    },
     settings::Mechanisms,
 };
 
@@ -61,7 +66,9 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn route(&self, host: &VirtualHost, route: &Route) -> pb::Route {
         let action = match &route.action {
-            Action::Forward(forward) => RouteKind::Route(self.forward(forward)),
+            Action::Forward(forward) => {
+                RouteKind::Route(self.forward(forward, &route.origin.object))
+            }
             Action::RedirectToHttps => RouteKind::Redirect(redirect_to_https()),
             Action::Deny => RouteKind::DirectResponse(pb::DirectResponseAction {
                 status: 403,
@@ -69,6 +76,8 @@ impl Builder<'_> {
             }),
         };
         pb::Route {
+            // What the access log has as the Ingress.
+            name: route.origin.object.name.to_string(),
             r#match: Some(conditions::route_match(&host.host, &route.path, &route.conditions)),
             metadata: Some(origin(&route.origin)),
             action: Some(action),
@@ -76,9 +85,9 @@ impl Builder<'_> {
         }
     }
 
-    fn forward(&self, forward: &Forward) -> pb::RouteAction {
+    fn forward(&self, forward: &Forward, ingress: &ObjectRef) -> pb::RouteAction {
         pb::RouteAction {
-            cluster_specifier: Some(self.clusters(&forward.arms)),
+            cluster_specifier: Some(self.clusters(&forward.arms, ingress)),
             // xds: absent means 15 s, zero means none.
             timeout: pack::duration(forward.timeout.unwrap_or_default()),
             retry_policy: self.mechanisms.retries.then(|| retry_policy(forward)),
@@ -86,7 +95,7 @@ impl Builder<'_> {
         }
     }
 
-    fn clusters(&self, arms: &[Arm]) -> ClusterSpecifier {
+    fn clusters(&self, arms: &[Arm], ingress: &ObjectRef) -> ClusterSpecifier {
         if let [arm] = arms {
             return ClusterSpecifier::Cluster(self.cluster(&arm.target));
         }
@@ -94,6 +103,10 @@ impl Builder<'_> {
         let clusters = arms.iter().map(|arm| ClusterWeight {
             name: self.cluster(&arm.target),
             weight: pack::uint((arm.weight.get() / divisor).max(1)),
+            // A canary's share is served for another Ingress than the route is of.
+            typed_per_filter_config: (arm.origin.object != *ingress)
+                .then(|| pack::one(ARM_FILTER, observe::arm(&arm.origin.object.name.to_string())))
+                .unwrap_or_default(),
             ..Default::default()
         });
         ClusterSpecifier::WeightedClusters(WeightedCluster {

@@ -65,7 +65,7 @@ impl EngineThread {
             while let Ok(more) = inbox.try_recv() {
                 batch.extend(more);
             }
-            self.tick(batch, reports);
+            self.tick(batch, started, reports);
             self.tick_seconds.observe(started.elapsed().as_secs_f64());
             if let Some(rest) = self.tick_interval.checked_sub(started.elapsed()) {
                 thread::sleep(rest);
@@ -73,7 +73,7 @@ impl EngineThread {
         }
     }
 
-    fn tick(&mut self, batch: Vec<Change>, reports: &watch::Sender<Report>) {
+    fn tick(&mut self, batch: Vec<Change>, since: Instant, reports: &watch::Sender<Report>) {
         let was_open = self.engine.store().is_fleet_synced();
         let Commit { views, withdrawn, has_declared, has_references } = self.engine.tick(batch);
         for id in &withdrawn {
@@ -81,10 +81,10 @@ impl EngineThread {
             self.publisher.withdraw(id);
         }
         if was_open {
-            self.publish(views);
+            self.publish(views, since);
         } else if self.engine.store().is_fleet_synced() {
             // What was held back.
-            self.publish(self.engine.views());
+            self.publish(self.engine.views(), since);
         }
         self.ask(has_references);
         reports.send_modify(|report| {
@@ -94,10 +94,15 @@ impl EngineThread {
         });
     }
 
-    fn publish(&self, views: impl IntoIterator<Item = (GatewayId, Arc<GatewayView>)>) {
+    fn publish(
+        &self,
+        views: impl IntoIterator<Item = (GatewayId, Arc<GatewayView>)>,
+        since: Instant,
+    ) {
         for (id, view) in views {
             tracing::debug!(gateway = %id, revision = view.revision, "published");
-            self.publisher.publish(&id, view);
+            // The engine has no clock.
+            self.publisher.publish(&id, Arc::new(view.at(since)));
         }
     }
 

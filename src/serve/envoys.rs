@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use prometheus_client::metrics::histogram::Histogram;
+
 use crate::{
     admin::{Envoys, StreamTotals, proto},
     snapshot::Kind,
@@ -13,6 +15,10 @@ impl Envoys for EnvoyRegistry {
         let mut envoys: Vec<_> = self.envoys().into_iter().map(envoy).collect();
         envoys.sort_by(|a, b| (&a.node_id, &a.address).cmp(&(&b.node_id, &b.address)));
         envoys
+    }
+
+    fn propagation(&self) -> BTreeMap<Kind, Histogram> {
+        EnvoyRegistry::propagation(self)
     }
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {

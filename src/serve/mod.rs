@@ -136,7 +136,7 @@ pub async fn start(options: Options) -> Result<Handle> {
     }
     .spawn(inbox)?;
     let traffic = SourceMeter::default();
-    let meter = Arc::default();
+    let (meter, infra) = (Arc::default(), Arc::default());
     let proofs = xds::start(&xds, source.fleet(), &report, timings.identity)?;
     let from = source.to_string();
     let source = match source {
@@ -151,6 +151,8 @@ pub async fn start(options: Options) -> Result<Handle> {
                 envoys: envoys.clone(),
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
+                infra: Arc::clone(&infra),
+                authority: proofs.authority.clone(),
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
@@ -164,6 +166,7 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
+        infra,
         identity: proofs.report.clone(),
     };
     let (shutdown, access) = (raised(stopped.clone()), proofs.access);

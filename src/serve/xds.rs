@@ -10,7 +10,11 @@ use tokio::sync::watch;
 
 use crate::{
     admin,
-    identity::{Materials, Report, authority, files, token},
+    identity::{
+        Materials, Report,
+        authority::{self, Authority},
+        files, token,
+    },
     key::ObjectName,
     serve::kubernetes::Task,
     settings::IdentityTimings,
@@ -44,6 +48,8 @@ pub(super) struct Identity {
     pub(super) access: Access,
     /// What is known about certificates; none without.
     pub(super) report: Option<watch::Receiver<Report>>,
+    /// What issues certificates for Envoys; never known without an authority of our own.
+    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     pub(super) tasks: Vec<Task>,
 }
 
@@ -62,6 +68,7 @@ pub(super) fn start(
         client.with_context(|| format!("{what} needs a fleet on Kubernetes"))
     };
     let mut tasks = Vec::new();
+    let mut issuer = watch::channel(None).1;
     let certificates: Option<(Materials, watch::Receiver<Report>)> = match &options.security {
         XdsSecurity::Plaintext => None,
         XdsSecurity::Files(dir) => {
@@ -71,8 +78,9 @@ pub(super) fn start(
         }
         XdsSecurity::Authority(own) => {
             let client = fleet("Convoy's own certificate authority")?;
-            let authority::Running { materials, report, task, authority: _ } =
+            let authority::Running { materials, report, task, authority } =
                 authority::spawn(client, own.clone(), timings);
+            issuer = authority;
             tasks.push(Task(task));
             Some((materials, report))
         }
@@ -90,7 +98,7 @@ pub(super) fn start(
             Access::Tls { materials, tokens: accounts }
         }
     };
-    Ok(Identity { access, report, tasks })
+    Ok(Identity { access, report, authority: issuer, tasks })
 }
 
 /// A token is for the gateways that name its ServiceAccount.

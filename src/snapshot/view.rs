@@ -1,6 +1,6 @@
 //! What the Envoys of one gateway may see at one revision.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use imbl::{OrdMap, Vector};
 
@@ -17,6 +17,9 @@ pub struct GatewayView {
     pub revision: u64,
     /// Whether it knows all members of the gateway.
     pub coverage: Coverage,
+    /// When the first of the changes that made it came to the engine; set by whoever publishes it,
+    /// and no part of what is published.
+    pub since: Option<Instant>,
     tables: [Table; Kind::ALL.len()],
     recent: Vector<ChangeList>,
     former: Former,
@@ -70,6 +73,11 @@ impl GatewayView {
     pub fn table(&self, kind: Kind) -> &Table {
         let idx = Kind::ALL.iter().position(|k| *k == kind);
         idx.and_then(|idx| self.tables.get(idx)).expect("invariant: a table for every kind")
+    }
+
+    /// The same view of changes that came at this moment. It shares everything in it.
+    pub fn at(&self, since: Instant) -> GatewayView {
+        GatewayView { since: Some(since), ..self.clone() }
     }
 
     /// One resource.

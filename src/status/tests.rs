@@ -11,6 +11,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use prometheus_client::metrics::histogram::Histogram;
 use serde_json::{Value, json};
 
 use super::*;
@@ -237,6 +238,10 @@ impl Envoys for Crowd {
         self.0.then_some(envoy).into_iter().collect()
     }
 
+    fn propagation(&self) -> BTreeMap<Kind, Histogram> {
+        BTreeMap::new()
+    }
+
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
         BTreeMap::new()
     }
@@ -260,6 +265,7 @@ fn report(ingresses: &[&str]) -> Report {
         members: [member.clone()].into(),
         listens: true,
         addresses: Vec::new(),
+        instance: None,
         envoy_account: None,
     };
     let row = MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() };
@@ -296,7 +302,13 @@ fn replica(api: &Api, identity: &str, has_envoys: bool, first: Report) -> Replic
     let envoys = Arc::new(Crowd(has_envoys));
     let contact = Traffic { last_contact: Some(SystemTime::now()), ..Traffic::default() };
     let traffic = SourceMeter::counted([(Scope::Member(c1()), contact)]);
-    let inputs = Inputs { report, envoys, registrations: registered, traffic };
+    let inputs = Inputs {
+        report,
+        envoys,
+        registrations: registered,
+        traffic,
+        provisions: watch::channel(Arc::default()).1,
+    };
     let handle = spawn(api.client.clone(), inputs, meter.clone(), options, TIMINGS);
     Replica { reports, registrations, meter, handle }
 }

@@ -160,7 +160,8 @@ impl Bearer {
             && *pod != node.id
         {
             let why = format!("{name} is bound to pod `{pod}`, but node.id is `{}`", node.id);
-            return Err(Refusal::Forbidden(why));
+            // Of another Pod nothing is proved.
+            return Err(Refusal::Unauthenticated(why));
         }
         let own = match (node.cluster.as_str(), gateways.as_slice()) {
             ("", [only]) => Some(only),
@@ -259,7 +260,7 @@ mod tests {
         let node = |id: &str| Node { id: id.into(), cluster: "web".into(), ..Node::default() };
         let caller = Caller::Proved(bearer_of(&["web"], Some("envoy-1")));
         let refusal = caller.gateway(Some(&node("envoy-2"))).unwrap_err();
-        assert_eq!(refusal.kind().as_str(), "forbidden");
+        assert_eq!(refusal.kind().as_str(), "unauthenticated");
         assert!(refusal.to_string().contains("envoy-2"), "{refusal}");
     }
 

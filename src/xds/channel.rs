@@ -44,6 +44,8 @@ struct Flight {
     names: Vec<(Arc<str>, Version)>,
     /// The revision that the client has reached when it accepts this.
     completes: Option<u64>,
+    /// When the first change came to the engine that this is the last response about.
+    event: Option<Instant>,
     /// It was not answered in time and blocks no longer.
     overdue: bool,
 }
@@ -79,6 +81,8 @@ pub(crate) struct Answer {
     pub names: Vec<Arc<str>>,
     /// Set if it was refused.
     pub error: Option<String>,
+    /// Set if the client now has all of what changed: when the first of it came to the engine.
+    pub event: Option<Instant>,
 }
 
 /// One type on one stream.
@@ -110,6 +114,8 @@ pub(crate) struct Channel {
     /// The client came with versions that were not looked at yet (delta).
     pub has_claims: bool,
     flight: Option<Flight>,
+    /// When the first change came to the engine that nothing was sent about yet.
+    event: Option<Instant>,
     /// The last response was refused.
     suspect: bool,
     /// The revision up to which the client has accepted all of this type.
@@ -138,6 +144,7 @@ impl Channel {
             resume: None,
             has_claims: false,
             flight: None,
+            event: None,
             suspect: false,
             completed: None,
             refusals: 0,
@@ -208,11 +215,17 @@ impl Channel {
         self.withheld.remove(name);
     }
 
-    /// The view changed this name.
-    pub(crate) fn touch(&mut self, name: &Arc<str>) {
+    /// The view changed this name; `event` is when that came to the engine.
+    pub(crate) fn touch(&mut self, name: &Arc<str>, event: Option<Instant>) {
         if self.is_open() && self.subscription.sees(name) && !self.withheld.contains(name) {
             self.dirty.insert(name.clone());
+            self.event = self.event.or(event);
         }
+    }
+
+    /// What changed needs no response.
+    pub(crate) fn forget_event(&mut self) {
+        self.event = None;
     }
 
     /// The client keeps what it has of these names until `serve_all`.
@@ -396,13 +409,15 @@ impl Channel {
         }
         let names = batch.fresh.iter().map(|r| (r.name.clone(), r.version)).collect();
         self.must_answer = false;
-        self.flight = Some(Flight { nonce, since: now, names, completes: None, overdue: false });
+        self.flight =
+            Some(Flight { nonce, since: now, names, completes: None, event: None, overdue: false });
     }
 
     /// The batch just sent was the last of this revision.
     pub(crate) fn completes(&mut self, revision: u64) {
         if let Some(flight) = &mut self.flight {
             flight.completes = Some(revision);
+            flight.event = self.event.take();
         }
     }
 
@@ -413,13 +428,34 @@ impl Channel {
         for (name, version) in &flight.names {
             self.ledger.answer(name, *version, standing);
         }
+        let event = flight.event.filter(|_| error.is_none());
         self.suspect = error.is_some();
+        if self.suspect && flight.names.len() > 1 {
+            self.send_again_alone(&flight.names);
+        }
         self.refusals += u64::from(error.is_some());
         self.last_error = error.clone().unwrap_or_default();
         if let Some(revision) = flight.completes.filter(|_| self.ledger.is_settled()) {
             self.completed = self.completed.max(Some(revision));
         }
-        Some(Answer { names: flight.names.into_iter().map(|(name, _)| name).collect(), error })
+        let names = flight.names.into_iter().map(|(name, _)| name).collect();
+        Some(Answer { names, error, event })
+    }
+
+    /// Envoy takes nothing of a response with one bad resource, and a fresh one would be without the
+    /// good ones for ever (faults.md D1). Each is due again, alone because the channel is suspect.
+    fn send_again_alone(&mut self, names: &[(Arc<str>, Version)]) {
+        match self.kind {
+            // xds: of these it takes the good ones.
+            Kind::Cluster | Kind::Listener => {}
+            Kind::Endpoint | Kind::Route | Kind::Secret => {
+                let is_newest = |(name, version): &&(Arc<str>, Version)| {
+                    self.ledger.is_at(name, *version) && self.subscription.sees(name)
+                };
+                let again = names.iter().filter(is_newest).map(|(name, _)| name.clone());
+                self.forced.extend(again);
+            }
+        }
     }
 
     /// When the response in flight stops to block.

@@ -10,7 +10,10 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
+
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use crate::{
     snapshot::Kind,
@@ -110,11 +113,25 @@ pub(crate) struct Meter {
     kinds: [KindMeter; Kind::ALL.len()],
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct KindMeter {
     responses: AtomicU64,
     bytes: AtomicU64,
     refusals: AtomicU64,
+    propagation: Histogram,
+}
+
+impl Default for KindMeter {
+    fn default() -> KindMeter {
+        KindMeter {
+            responses: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            refusals: AtomicU64::default(),
+            // 1 ms to 33 s, doubling: an endpoint reaches an Envoy in the lowest, a route whose
+            // new cluster does not warm in the highest (performance.md G5).
+            propagation: Histogram::new(exponential_buckets(1e-3, 2.0, 16)),
+        }
+    }
 }
 
 impl Meter {
@@ -126,6 +143,10 @@ impl Meter {
     pub(crate) fn sent(&self, kind: Kind, bytes: usize) {
         self.kind(kind).responses.fetch_add(1, Relaxed);
         self.kind(kind).bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn propagated(&self, kind: Kind, time: Duration) {
+        self.kind(kind).propagation.observe(time.as_secs_f64());
     }
 
     pub(crate) fn refused(&self, kind: Kind) {
@@ -159,6 +180,12 @@ impl EnvoyRegistry {
             refused: Refused::ALL.map(|own| (own, self.meter.refusals.count(own))).into(),
             kinds: Kind::ALL.into_iter().map(|k| (k, kind(k))).collect(),
         }
+    }
+
+    /// How long changes took from the engine to the acknowledgement of an Envoy, by type.
+    pub fn propagation(&self) -> BTreeMap<Kind, Histogram> {
+        let histogram = |kind| (kind, self.meter.kind(kind).propagation.clone());
+        Kind::ALL.into_iter().map(histogram).collect()
     }
 
     /// Adds a stream; it is listed until the record is dropped.

@@ -201,7 +201,7 @@ impl Session {
         match changes {
             Some(changes) => {
                 for (kind, name) in changes {
-                    self.channel_mut(*kind).touch(name);
+                    self.channel_mut(*kind).touch(name, view.since);
                     if *kind == Kind::Cluster {
                         gone.push(name.clone());
                     }
@@ -352,7 +352,13 @@ impl Session {
         let batch = match variant {
             Variant::Sotw => sotw::fill(channel, &view, latest, &held),
             Variant::Delta => delta::fill(channel, &view, latest),
-        }?;
+        };
+        let Some(batch) = batch else {
+            if !channel.is_pending(latest) {
+                channel.forget_event();
+            }
+            return None;
+        };
         if kind == Kind::Cluster {
             self.clusters_from = Some(view.clone());
         }

@@ -80,7 +80,7 @@ pub(crate) fn fill(
         // A view that waited at the gate may lack for a moment what came back since.
         let newest = latest.table(channel.kind);
         let back = batch.removed.iter().filter(|name| newest.get(name).is_some());
-        back.for_each(|name| channel.touch(name));
+        back.for_each(|name| channel.touch(name, None));
         return Some(batch);
     }
     let budget = channel.budget();

@@ -234,6 +234,9 @@ impl Stream {
             Outcome::Subscribed(kind) => self.report(kind),
             Outcome::Answered(kind, answer) => {
                 self.log_answer(kind, &answer);
+                if let Some(event) = answer.event {
+                    self.record.meter().propagated(kind, event.elapsed());
+                }
                 self.report(kind);
             }
             Outcome::Stale(kind) => {

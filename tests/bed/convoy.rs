@@ -3,7 +3,7 @@
 use convoy::{
     bootstrap::{
         self, AdminAddress, BootstrapOptions, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_HEAP_BYTES,
-        METRICS_PORT, XdsAddress,
+        XdsAddress,
     },
     diag::Diag,
     serve::{self, Handle, Options, Source, XdsOptions, XdsSecurity},
@@ -11,11 +11,7 @@ use convoy::{
     xds::XdsListen,
 };
 
-use super::{
-    Variant,
-    envoy::ADMIN,
-    netns::{CONTROL_PLANE, GATEWAY},
-};
+use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
 
 /// Convoy, serving a fleet.
 pub(crate) struct Convoy(Handle);
@@ -77,7 +73,7 @@ pub(crate) fn bootstrap_options(gateway: &str, node: &str, variant: Variant) -> 
             Variant::Sotw => bootstrap::Variant::Sotw,
         },
         admin: AdminAddress::Tcp(ADMIN),
-        metrics: Some((GATEWAY, METRICS_PORT).into()),
+        metrics: None,
         max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
         max_connections: DEFAULT_MAX_CONNECTIONS,
     }

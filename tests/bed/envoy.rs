@@ -2,10 +2,12 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -32,6 +34,7 @@ ip address add 192.168.0.2/24 dev eth0; ip route add default via 192.168.0.1; ex
 /// An Envoy that runs; it ends with this value.
 pub(crate) struct Envoy {
     process: Child,
+    lines: Arc<Mutex<Vec<String>>>,
     log: PathBuf,
     admin: Client,
 }
@@ -39,7 +42,17 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts an Envoy from a bootstrap; its files go to `dir`.
     pub(crate) fn start(bootstrap: &str, dir: &Path) -> Envoy {
-        Envoy::spawn(Command::new(binary()), bootstrap, dir)
+        let mut envoy = Envoy::spawn(Command::new(binary()), bootstrap, dir);
+        let (out, lines) = (envoy.process.stdout.take().unwrap(), envoy.lines.clone());
+        let keep = move |line: io::Result<String>| lines.lock().unwrap().push(line.unwrap());
+        thread::spawn(move || BufReader::new(out).lines().for_each(keep));
+        envoy
+    }
+
+    /// What it has written to its standard output so far: the access log.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Starts an Envoy on a machine of its own, where it has the ports of a gateway to itself, and
@@ -71,6 +84,8 @@ impl Envoy {
             // One worker, so that the schedule of a cluster is one sequence. Tests need no restart
             // without loss, and a base id would be one more thing to clash.
             .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"])
+            // Ten seconds otherwise.
+            .args(["--file-flush-interval-msec", "50"])
             .arg("--config-path")
             .arg(&config)
             .arg("--log-path")
@@ -80,7 +95,7 @@ impl Envoy {
             .stderr(last_words)
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
-        Envoy { process, log, admin: Client::plain(ADMIN) }
+        Envoy { process, lines: Arc::default(), log, admin: Client::plain(ADMIN) }
     }
 
     /// Waits until every listener has what it needs to serve.
@@ -143,7 +158,7 @@ impl Drop for Envoy {
 }
 
 /// `ENVOY_BIN`, then `PATH`, then what `make` fetched into `target/envoy/`.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ENVOY_BIN") {
         return path.into();
     }

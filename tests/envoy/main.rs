@@ -6,8 +6,11 @@
 // Tests state their assumptions by failing.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod access_log;
 #[path = "../bed/mod.rs"]
 mod bed;
+mod drain;
+mod edge;
 mod gates;
 mod goldens;
 mod harness;
@@ -20,6 +23,7 @@ mod proof;
 mod rows;
 mod selftest;
 mod tls;
+mod tracing;
 mod withholding;
 
 use std::process::ExitCode;
@@ -43,7 +47,11 @@ fn all() -> Vec<Row> {
         mechanisms::rows(),
         proof::rows(),
         long_lived::rows(),
+        drain::rows(),
+        access_log::rows(),
+        tracing::rows(),
         rows::alone(gates::rows()),
+        edge::rows(),
         goldens::rows(),
     ]
     .into_iter()

@@ -151,6 +151,7 @@ async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
             namespace: account.namespace.clone(),
             member: Some(Network::Underlay),
             authority: true,
+            managed: scene.replicas.iter().any(|replica| replica.manages_gateways),
             ..FleetAccess::default()
         };
         check("the fleet", asked, &fleet_roles(&access));

@@ -78,6 +78,7 @@ async fn complete(options: Options) -> serve::Options {
             client: connect(Some(&kubeconfig), None).await.unwrap(),
             namespaces: DEFAULT_NAMESPACES.map(str::to_owned).into(),
             status: Some(status),
+            infra: None,
         }),
         xds: XdsOptions {
             listen: XdsListen::Tcp(xds),

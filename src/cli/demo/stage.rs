@@ -125,6 +125,8 @@ async fn start_convoy(
     xds: &Path,
     admin: u16,
 ) -> Result<Process> {
+    // Another Envoy of this machine may have the usual one.
+    let ready = free_port(Ipv4Addr::LOCALHOST, 0)?;
     let args = [
         "serve".to_owned(),
         format!("--fleet-dir={}", dir.display()),
@@ -132,6 +134,7 @@ async fn start_convoy(
         format!("--admin-listen=127.0.0.1:{admin}"),
         "--listen-address=127.0.0.1".to_owned(),
         format!("--http-port={port}"),
+        format!("--ready-port={ready}"),
         // The pods of the demo are on this machine.
         "--allow-loopback-endpoints".to_owned(),
     ];

@@ -62,6 +62,12 @@ impl GatewayState {
                 self.build_listener(key, stages, writes);
             }
             writes.push(Write::put(resources::ready::listener(&self.gateway), stages.work));
+            writes.push(match &self.gateway.tracing {
+                Some(tracing) => {
+                    Write::put(resources::observe::collector(&tracing.collector), stages.work)
+                }
+                None => Write::remove((Kind::Cluster, name::COLLECTOR.into())),
+            });
         }
         if changed.listeners || !changed.hosts.is_empty() {
             self.wrap_tables(stages, writes);

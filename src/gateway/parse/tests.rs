@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     api::{Common, IngressLocal, IngressSection, Instance, Monitor, Tracing},
+    gateway::knobs::OTLP_ENDPOINT,
     key::ObjectName,
 };
 
@@ -62,13 +63,34 @@ fn ports_come_from_the_defaults_unless_annotated() {
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
         let ports =
-            gateway.map(|gateway| (gateway.http_port, gateway.https_port, gateway.ready_port));
+            gateway.map(|own| (own.http_port.public, own.https_port.public, own.ready_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
     let expect = "error: MseIngressConfig gw: metadata.annotations[convoy.dev/http-port]: \
                   InvalidAnnotation: \"x\" is not a port; 80 is used";
     assert_eq!(diags, [expect]);
+}
+
+#[test]
+fn ports_below_1024_are_bound_where_no_privilege_is_needed() {
+    let defaults = GatewayDefaults { unprivileged_ports: true, ..GatewayDefaults::default() };
+    for (annotations, expect) in [
+        (&[][..], Some("80>8080 443>8443 19003")),
+        (&[(HTTP_PORT, "1023"), (HTTPS_PORT, "1024")], Some("1023>9023 1024>1024 19003")),
+        (&[(READY_PORT, "81")], Some("80>8080 443>8443 8081")),
+        // Both would be bound to 8080.
+        (&[(HTTPS_PORT, "8080")], None),
+    ] {
+        let (gateway, diags) =
+            parse(&gateway(annotations, MseIngressConfigSpec::default()), &defaults);
+        let ports = gateway.map(|own| {
+            let (http, https) = (own.http_port, own.https_port);
+            let Port { public, bound } = http;
+            format!("{public}>{bound} {}>{} {}", https.public, https.bound, own.ready_port)
+        });
+        assert_eq!(ports.as_deref(), expect, "{annotations:?}: {diags:?}");
+    }
 }
 
 #[test]
@@ -106,8 +128,59 @@ fn tracing(x_trace: Option<&str>, open_telemetry: Option<&str>) -> MseIngressCon
     let sampling = |rate: &str| Sampling { sample_rate: Some(rate.into()) };
     let tracing =
         Tracing { x_trace: x_trace.map(sampling), open_telemetry: open_telemetry.map(sampling) };
-    let monitor = Some(Monitor { tracing: Some(tracing) });
+    let monitor = Some(Monitor { logging: None, tracing: Some(tracing) });
     MseIngressConfigSpec { monitor, ..MseIngressConfigSpec::default() }
+}
+
+#[test]
+fn the_access_log_is_on_where_the_section_is_present() {
+    for (logging, expect) in [("{}", false), (r#"{"sls": {}}"#, true)] {
+        let spec = format!(r#"{{"monitor": {{"logging": {logging}}}}}"#);
+        let (gateway, diags) = run(&gateway(&[], serde_json::from_str(&spec).unwrap()));
+        assert_eq!((gateway.unwrap().access_log, diags), (expect, Vec::new()), "{logging}");
+    }
+    let spec = r#"{"monitor": {"logging": {"sls": {"reuseProject": "p"}}}}"#;
+    let (gateway, _) = run(&gateway(&[], serde_json::from_str(spec).unwrap()));
+    assert!(gateway.unwrap().access_log);
+}
+
+#[test]
+fn both_tracers_are_one_with_rates_of_their_own() {
+    let to = (OTLP_ENDPOINT, "otel.example:4317");
+    for (x_trace, open_telemetry, expect) in [
+        (None, Some("100"), Some(1_000_000)),
+        (None, Some("0.01"), Some(100)),
+        (None, Some("0"), None),
+        (Some("5"), None, Some(50_000)),
+        (None, None, None),
+    ] {
+        let (gateway, diags) = run(&gateway(&[to], tracing(x_trace, open_telemetry)));
+        let tracing = gateway.unwrap().tracing;
+        let rate = tracing.map(|tracing| (tracing.collector.to_string(), tracing.per_million));
+        assert_eq!(rate, expect.map(|rate| (to.1.to_owned(), rate)), "{open_telemetry:?}");
+        assert!(diags.is_empty(), "{diags:?}");
+    }
+    for (spec, expect) in
+        [(r#"{"openTelemetry": {}}"#, Some(1_000_000)), (r#"{"xTrace": {}}"#, None)]
+    {
+        let spec = format!(r#"{{"monitor": {{"tracing": {spec}}}}}"#);
+        let (gateway, _) = run(&gateway(&[to], serde_json::from_str(&spec).unwrap()));
+        assert_eq!(gateway.unwrap().tracing.map(|own| own.per_million), expect, "{spec}");
+    }
+}
+
+#[test]
+fn tracing_without_a_collector_says_what_to_set() {
+    let (gateway, diags) = run(&gateway(&[], tracing(None, Some("100"))));
+    assert_eq!(gateway.unwrap().tracing, None);
+    let [diag] = &diags[..] else { panic!("{diags:?}") };
+    for part in ["spec.monitor.tracing.openTelemetry: CollectorMissing", "convoy.dev/otlp-endpoint"]
+    {
+        assert!(diag.contains(part), "{diag}");
+    }
+    let named = [(OTLP_ENDPOINT, "http://otel:4317")];
+    let (_, diags) = run(&gateway(&named, MseIngressConfigSpec::default()));
+    assert!(diags[0].contains("is not HOST:PORT; none is used"), "{diags:?}");
 }
 
 #[test]

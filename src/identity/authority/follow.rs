@@ -224,7 +224,7 @@ pub(super) fn found(secret: Option<&Secret>) -> Found {
     let data: Data = data.into_iter().map(|(key, value)| (key, value.0)).collect();
     match Content::parse(&data) {
         Ok(None) => Found::Nothing,
-        Ok(Some(content)) => Found::Content(content),
+        Ok(Some(content)) => Found::Content(Box::new(content)),
         Err(why) => Found::Broken(why),
     }
 }

@@ -74,7 +74,7 @@ pub async fn read(
     let stored = Api::namespaced(client, &secret.namespace).get_opt(&secret.name).await;
     let stored = stored.map_err(said).with_context(|| format!("get Secret {secret}"))?;
     match follow::found(stored.as_ref()) {
-        Found::Content(content) => Ok(Authority::new(content, timings)),
+        Found::Content(content) => Ok(Authority::new(*content, timings)),
         Found::Nothing => bail!("there is no Secret {secret}: Convoy makes it when it starts"),
         Found::Broken(why) => bail!("Secret {secret}: {why}"),
     }

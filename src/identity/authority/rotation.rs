@@ -27,7 +27,7 @@ pub(super) enum Found {
     /// It is not there, or nobody has written to it.
     Nothing,
     /// As it should be.
-    Content(Content),
+    Content(Box<Content>),
     /// Something else; why.
     Broken(String),
 }
@@ -71,8 +71,8 @@ pub(super) fn plan(
         (Found::Nothing, Some(known)) => Ok(Plan::Write(known.clone())),
         (Found::Nothing, None) => Ok(Plan::Write(fresh(now, timings)?)),
         (Found::Content(content), _) => match due(&content, asked, now, timings) {
-            None => Ok(Plan::Adopt(content)),
-            Some(step) => Ok(Plan::Write(after(content, step, asked, now, timings)?)),
+            None => Ok(Plan::Adopt(*content)),
+            Some(step) => Ok(Plan::Write(after(*content, step, asked, now, timings)?)),
         },
     }
 }

@@ -91,7 +91,7 @@ fn a_rotation_replaces_what_signs_and_keeps_what_was_trusted() {
     assert_eq!(due(&settled, None, at(170), &TIMINGS), None);
 
     let replaced = rotated(settled, Step::Replace, 500);
-    assert_eq!(roots(&replaced), [replaced.signer.root.clone()]);
+    assert_eq!(roots(&replaced), std::slice::from_ref(&replaced.signer.root));
     assert_eq!(replaced.answered, "b");
 }
 
@@ -115,15 +115,15 @@ fn fault_d08_what_is_known_is_never_given_up_for_a_secret_that_is_gone_or_broken
         assert_eq!(outcome(known, found, asked), expect);
     };
     check(None, Found::Nothing, None, "write a new one");
-    check(None, Found::Content(other.clone()), None, "adopt");
+    check(None, Found::Content(other.clone().into()), None, "adopt");
     check(None, broken(), None, "keep");
     check(Some(&known), Found::Nothing, None, "write what is known");
     check(Some(&known), Found::Nothing, Some("now"), "write what is known");
     check(Some(&known), broken(), None, "keep");
     check(Some(&known), broken(), Some("now"), "keep");
-    check(Some(&known), Found::Content(known.clone()), None, "adopt");
-    check(Some(&known), Found::Content(known.clone()), Some("now"), "write the next step");
-    check(Some(&known), Found::Content(other), None, "adopt");
+    check(Some(&known), Found::Content(known.clone().into()), None, "adopt");
+    check(Some(&known), Found::Content(known.clone().into()), Some("now"), "write the next step");
+    check(Some(&known), Found::Content(other.into()), None, "adopt");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+mod fetch;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rcgen::{KeyPair, PublicKeyData};
@@ -15,7 +17,7 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 const NOW: u64 = 1_800_000_000;
 
 /// A key that signs tokens.
-struct Signer {
+pub(in crate::identity) struct Signer {
     id: &'static str,
     algorithm: Algorithm,
     encoding: EncodingKey,
@@ -24,7 +26,7 @@ struct Signer {
 }
 
 impl Signer {
-    fn ecdsa(id: &'static str) -> Signer {
+    pub(in crate::identity) fn ecdsa(id: &'static str) -> Signer {
         let key = KeyPair::generate().unwrap();
         // Uncompressed: 4, and two coordinates of 32 bytes.
         let (x, y) = key.der_bytes()[1..].split_at(32);
@@ -50,14 +52,14 @@ impl Signer {
         Signer { id, algorithm: Algorithm::RS256, encoding, jwk }
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(in crate::identity) fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.id.to_owned()), ..Header::new(self.algorithm) };
         encode(&header, claims, &self.encoding).unwrap()
     }
 }
 
 /// What an API server puts into a token of an Envoy's Pod.
-fn claims() -> Value {
+pub(in crate::identity) fn claims() -> Value {
     json!({
         "aud": ["convoy"],
         "exp": NOW + 3600,
@@ -75,18 +77,18 @@ fn claims() -> Value {
     })
 }
 
-fn with(key: &str, value: Value) -> Value {
+pub(in crate::identity) fn with(key: &str, value: Value) -> Value {
     let mut claims = claims();
     claims[key] = value;
     claims
 }
 
-fn keys(signers: &[&Signer]) -> Keys {
+pub(in crate::identity) fn keys(signers: &[&Signer]) -> Keys {
     let jwks = signers.iter().map(|own| serde_json::from_value(own.jwk.clone()).unwrap());
     Keys::new(ISSUER.to_owned(), &JwkSet { keys: jwks.collect() })
 }
 
-fn tokens(keys: Option<Keys>) -> Tokens {
+pub(in crate::identity) fn tokens(keys: Option<Keys>) -> Tokens {
     Tokens {
         keys: watch::Sender::new(keys.map(Arc::new)).subscribe(),
         wanted: watch::Sender::new(0),
@@ -94,7 +96,7 @@ fn tokens(keys: Option<Keys>) -> Tokens {
     }
 }
 
-fn now() -> SystemTime {
+pub(in crate::identity) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 

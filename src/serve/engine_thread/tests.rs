@@ -34,7 +34,7 @@ impl Stage {
     }
 
     fn tick(&mut self, change: Change) {
-        self.thread.tick(vec![change], &self.reports);
+        self.thread.tick(vec![change], Instant::now(), &self.reports);
     }
 
     /// How many gateways are published, and whether the program was ever ready.

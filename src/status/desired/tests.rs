@@ -15,6 +15,7 @@ fn declared(members: &[&str]) -> Declared {
         members: members.iter().map(|id| member(id)).collect(),
         listens: true,
         addresses: Vec::new(),
+        instance: None,
         envoy_account: None,
     }
 }
@@ -44,11 +45,19 @@ struct Case {
     overdue: bool,
     listening: bool,
     addresses: Vec<Address>,
+    provisions: Provisions,
 }
 
 impl Case {
     fn of(report: Report) -> Case {
-        Case { report, acknowledged: true, overdue: false, listening: false, addresses: Vec::new() }
+        Case {
+            report,
+            acknowledged: true,
+            overdue: false,
+            listening: false,
+            addresses: Vec::new(),
+            provisions: Provisions::new(),
+        }
     }
 
     fn status(&self) -> GatewayStatus {
@@ -59,6 +68,7 @@ impl Case {
             overdue: &only(self.overdue),
             listening: &only(self.listening),
             addresses: &self.addresses,
+            provisions: &self.provisions,
         };
         GatewayStatus::clone(&gateways(&facts)[&GatewayId::mse("gw")])
     }

@@ -109,7 +109,7 @@ impl World {
         let (now, asked) = (self.now, self.asked.to_string());
         let found = match &self.stored {
             None => Found::Nothing,
-            Some((content, _)) => Found::Content(content.clone()),
+            Some((content, _)) => Found::Content(content.clone().into()),
         };
         // Nobody who knows nothing makes an authority while others know one: they are quicker.
         let others = self.replicas.iter().any(|own| own.known.is_some());
@@ -118,7 +118,7 @@ impl World {
             return;
         }
         if let Found::Content(content) = &found {
-            (own.known, own.read_at) = (Some(content.clone()), now);
+            (own.known, own.read_at) = (Some(content.as_ref().clone()), now);
         }
         let asked = (self.asked > 0).then_some(asked.as_str());
         let plan = plan(own.known.as_ref(), found, asked, at(now), &TIMINGS).unwrap();
