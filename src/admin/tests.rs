@@ -263,6 +263,7 @@ convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_waiting_envoys{{gateway="none"}} 0
 convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
 convoy_xds_withheld{{gateway="none"}} 0
+convoy_xds_refused_total{{reason="handshake"}} 3
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
 convoy_rejected_objects_left_out 0
