@@ -275,6 +275,10 @@ convoy_status_queue 0
 convoy_status_writes_total 0
 convoy_status_write_errors_total 0
 convoy_status_dropped_events_total 0
+convoy_infra_unsettled_gateways 0
+convoy_infra_applied_total 0
+convoy_infra_in_order_total 0
+convoy_infra_errors_total 0
 convoy_engine_tick_duration_seconds_sum 0.0
 convoy_engine_tick_duration_seconds_count 0"#
     );
