@@ -12,6 +12,14 @@ CARGO ?= cargo
 SUITES := $(filter-out envoy kubernetes deploy,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) \
                              $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
+# The triple of this machine. Named to cargo, flags of the linker are not those of build scripts and
+# procedural macros, which are loaded and cannot be static.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+# Of the image: it needs nothing beside it, and says nothing about the machine that built it.
+IMAGE_FLAGS = -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/convoy \
+              --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
 # $(call part,NAME,COMMAND) runs a part and says how long it took. Commands may use $$ENVOY_BIN.
 define part
 	@echo "== $(1)"; begin=$$(date +%s); ENVOY_BIN=$$(envoy/fetch.sh) && export ENVOY_BIN && $(2) \
@@ -25,7 +33,8 @@ help:
 	@echo "make soak    the faults on real Kubernetes with production's timers and at full length: three hours"
 	@echo "make bed     a fleet and two members on real Kubernetes, to try things by hand; Ctrl-C ends it"
 	@echo "make build   target/release/convoy"
-	@echo "make install-yaml   write what is derived: deploy/install.yaml, and the charts' copies of files"
+	@echo "make image-binary   target/static/convoy, the program of the image, static"
+	@echo "make install-yaml   write what is derived: deploy/install.yaml, and the chart's copies of CRDs"
 	@echo "make envoy   find or fetch the pinned Envoy, and print where it is"
 
 .PHONY: demo
@@ -47,10 +56,16 @@ parts:
 	$(call part,build,$(CARGO) test --locked --no-run)
 	$(call part,unit and protocol tests,$(CARGO) test --locked --lib --bins $(SUITES:%=--test %))
 	$(call part,envoy tests,$(CARGO) test --locked --test envoy)
-	$(call part,kubernetes programs,{ tests/bed/programs.sh || [ -z "$$CI" ]; })
+	$(call part,programs of clusters and of the image,$(MAKE) --no-print-directory programs)
 	$(call part,chart tests,$(CARGO) test --locked --test deploy)
 	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+
+# At the same time: one of them is built on a single core for minutes.
+.PHONY: programs
+programs:
+	@tests/bed/programs.sh & programs=$$!; $(MAKE) --no-print-directory image-binary \
+	  && { wait $$programs || [ -z "$$CI" ]; }
 
 # `make test` plays the same with timers that are twenty times faster.
 .PHONY: soak
@@ -68,13 +83,18 @@ bed-programs:
 .PHONY: install-yaml
 install-yaml:
 	@cp deploy/crds/*.yaml deploy/helm/convoy-crds/files/
-	@cp envoy/bootstrap.yaml deploy/helm/convoy/files/
 	@programs=$$(tests/bed/programs.sh helm) && deploy/render.sh $$programs/helm > target/install.yaml
 	@mv target/install.yaml deploy/install.yaml
 
 .PHONY: build
 build:
 	@$(CARGO) build --locked --release
+
+# The Dockerfile calls it, and tests/deploy judges what it makes.
+.PHONY: image-binary
+image-binary:
+	@RUSTFLAGS="$(IMAGE_FLAGS)" $(CARGO) build --locked --profile image --bin convoy --target $(HOST)
+	@mkdir -p target/static && cp target/$(HOST)/image/convoy target/static/convoy
 
 .PHONY: envoy
 envoy:

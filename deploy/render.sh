@@ -19,9 +19,8 @@ cat <<END
 #
 #   kubectl apply --server-side -f deploy/install.yaml
 #
-# Written by \`make install-yaml\`. The image is \`convoy:VERSION\`: build it, push it, and name it here.
-# WARNING: xDS, port 18000, is plaintext and unauthenticated. The NetworkPolicy in here protects it if
-# the network of the cluster enforces it.
+# Written by \`make install-yaml\`. The image is \`convoy:VERSION\`: build it, push it, and name it here,
+# also where --gateway-drain-image does.
 END
 render convoy-crds helm/convoy-crds --set keep=false
 cat <<END

@@ -78,6 +78,10 @@ pub enum Reason {
     KindUnavailable,
     /// A published limit is exceeded (faults.md S19).
     LimitExceeded,
+    /// An object of a managed gateway has a name that somebody else's object has.
+    ObjectNotOurs,
+    /// An object of a managed gateway cannot be made or kept as it should be.
+    ProvisioningFailed,
     /// Tracing is asked for, and there is nowhere to send spans.
     CollectorMissing,
 }

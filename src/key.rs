@@ -217,6 +217,14 @@ impl GatewayId {
         GatewayId { kind: ObjectKind::MseIngressConfig, name: ObjectName::cluster_scoped(name) }
     }
 
+    /// The gateway of this id, as `Display` writes it; it need not exist. `None` if no gateway can
+    /// have it.
+    pub fn parse(text: &str) -> Option<GatewayId> {
+        let (kind, name) = text.split_once('/')?;
+        let is_one = kind == ObjectKind::MseIngressConfig.as_str();
+        (is_one && !name.is_empty() && !name.contains('/')).then(|| GatewayId::mse(name))
+    }
+
     /// The one gateway that a flag or a request means: by its id, or by its bare name where that
     /// is unambiguous.
     pub fn find<'a>(

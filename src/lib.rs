@@ -13,6 +13,8 @@ pub mod cli;
 pub mod diag;
 pub mod engine;
 pub mod gateway;
+pub mod identity;
+pub mod infra;
 pub mod ingress;
 pub mod key;
 pub mod member;

@@ -75,6 +75,10 @@ pub struct Timings {
     pub source: SourceTimings,
     /// Of what is written to the fleet.
     pub status: StatusTimings,
+    /// Of managed gateways.
+    pub infra: InfraTimings,
+    /// Of certificates and tokens.
+    pub identity: IdentityTimings,
 }
 
 /// How long things take between Convoy and an API server (faults.md, Principles).
@@ -133,6 +137,46 @@ pub struct StatusTimings {
     pub contact_lost: Duration,
 }
 
+/// How long certificates last, and what is asked of the fleet to make and to check them. Lives and
+/// waits of certificates are whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityTimings {
+    /// How long a certificate of the authority is valid.
+    pub authority: Duration,
+    /// How long a certificate is valid that it issues.
+    pub leaf: Duration,
+    /// Nobody goes on longer than this with what the authority was before: peers with the bundle
+    /// that they hold, replicas with the Secret that they read.
+    pub overlap: Duration,
+    /// A certificate is valid so long before it is made: clocks differ.
+    pub skew: Duration,
+    /// Between two looks at the Secret of the authority.
+    pub look: Duration,
+    /// The limit of one request.
+    pub request: Duration,
+    /// Between two fetches of the keys that sign tokens.
+    pub keys: Duration,
+    /// The same while tokens come that an unknown key has signed, and while there are no keys.
+    pub keys_wanted: Duration,
+    /// How far the clocks may be apart of whoever signs tokens and of Convoy.
+    pub leeway: Duration,
+}
+
+/// How long things take between managed gateways and the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfraTimings {
+    /// One request in this time, on average.
+    pub write_interval: Duration,
+    /// The limit of one request; see [`StatusTimings::request_timeout`].
+    pub request_timeout: Duration,
+    /// Delay after a first failure; it doubles.
+    pub first_retry: Duration,
+    /// The longest delay after a failure.
+    pub last_retry: Duration,
+    /// Between two looks at the age of certificates, which are due days before they end.
+    pub renewal: Duration,
+}
+
 impl Timings {
     /// What production runs.
     pub const PRODUCTION: Timings = Timings {
@@ -146,6 +190,8 @@ impl Timings {
         endpoint_delay: Duration::ZERO,
         source: SourceTimings::PRODUCTION,
         status: StatusTimings::PRODUCTION,
+        infra: InfraTimings::PRODUCTION,
+        identity: IdentityTimings::PRODUCTION,
     };
 }
 
@@ -218,6 +264,71 @@ impl StatusTimings {
     }
 }
 
+impl InfraTimings {
+    /// What production runs: as the status room, which asks the same API server.
+    pub const PRODUCTION: InfraTimings = InfraTimings {
+        write_interval: StatusTimings::PRODUCTION.write_interval,
+        request_timeout: StatusTimings::PRODUCTION.request_timeout,
+        first_retry: StatusTimings::PRODUCTION.first_retry,
+        last_retry: StatusTimings::PRODUCTION.last_retry,
+        renewal: Duration::from_secs(60),
+    };
+
+    /// Everything this many times faster, for tests.
+    pub fn faster(self, times: u32) -> InfraTimings {
+        InfraTimings {
+            write_interval: self.write_interval / times,
+            request_timeout: self.request_timeout / times,
+            first_retry: self.first_retry / times,
+            last_retry: self.last_retry / times,
+            renewal: self.renewal / times,
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl IdentityTimings {
+    /// What production runs.
+    pub const PRODUCTION: IdentityTimings = IdentityTimings {
+        // A rotation begins at two thirds of it and lasts two overlaps and a leaf, which are 90 of
+        // the 122 days that are left; and one a year is often enough that it is nothing special.
+        authority: Duration::from_secs(365 * DAY.as_secs()),
+        // There is no revocation: a stolen key is of use for this long. Renewed at two thirds, it
+        // outlasts ten days without an API server.
+        leaf: Duration::from_secs(30 * DAY.as_secs()),
+        // As long as a leaf: a certificate comes with a bundle, so whoever has a valid one, also if
+        // it was installed by hand, trusts an authority before it signs.
+        overlap: Duration::from_secs(30 * DAY.as_secs()),
+        // Nodes without time synchronisation drift by minutes.
+        skew: Duration::from_secs(60 * 60),
+        look: Duration::from_secs(10),
+        request: Duration::from_secs(5),
+        // API servers let these answers be cached for an hour.
+        keys: Duration::from_secs(10 * 60),
+        keys_wanted: Duration::from_secs(10),
+        leeway: Duration::from_secs(10),
+    };
+
+    /// Everything this many times faster, for tests, except the leeway and the limit of a request;
+    /// an API server is asked ten times a second at most.
+    pub fn faster(self, times: u32) -> IdentityTimings {
+        let whole = |own: Duration| Duration::from_secs((own / times).as_secs_f64().ceil() as u64);
+        let ask = |own: Duration| (own / times).max(Duration::from_millis(100));
+        IdentityTimings {
+            authority: whole(self.authority),
+            leaf: whole(self.leaf),
+            overlap: whole(self.overlap),
+            skew: whole(self.skew),
+            look: ask(self.look),
+            request: self.request,
+            keys: ask(self.keys),
+            keys_wanted: ask(self.keys_wanted),
+            leeway: self.leeway,
+        }
+    }
+}
+
 /// Where an Envoy says whether it serves its gateway: `GET` [`READY_PATH`] with `Host:`
 /// [`READY_HOST`]. Beside the metrics' 19001, and above the ports that need privileges.
 pub const READY_PORT: u16 = 19003;
@@ -285,6 +396,8 @@ pub struct GatewayDefaults {
     pub https_port: u16,
     /// Port of the readiness listener unless the gateway's annotation says otherwise.
     pub ready_port: u16,
+    /// Envoys may not bind ports below 1024: these are bound 8000 higher, and a Service maps them.
+    pub unprivileged_ports: bool,
     /// Where the listeners of every gateway are bound. Tests give each gateway an address.
     pub listen_address: IpAddr,
     /// Development only: endpoints may be loopback addresses (faults.md F20).
@@ -301,6 +414,7 @@ impl Default for GatewayDefaults {
             http_port: 80,
             https_port: 443,
             ready_port: READY_PORT,
+            unprivileged_ports: false,
             listen_address: Ipv4Addr::UNSPECIFIED.into(),
             allow_loopback_endpoints: false,
             allow_kube_system: false,

@@ -194,7 +194,12 @@ struct Serve {
 impl Serve {
     fn start(dir: &Path) -> Serve {
         let child = Command::new(env!("CARGO_BIN_EXE_convoy"))
-            .args(["serve", "--xds-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+            .args([
+                "serve",
+                "--xds-listen=127.0.0.1:0",
+                "--xds-plaintext",
+                "--admin-listen=127.0.0.1:0",
+            ])
             .args(["--log-format=json", "--fleet-dir"])
             .arg(dir)
             .stderr(Stdio::piped())

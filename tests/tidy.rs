@@ -50,6 +50,11 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
         &["crate::model", "crate::resources", "crate::engine", "crate::xds", "crate::store"],
     ),
     ("rbac", PURE),
+    (
+        "identity",
+        &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"],
+    ),
+    ("infra", &["crate::engine", "crate::xds", "crate::store", "crate::ingress", "crate::source"]),
     ("xds", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "kube::"]),
     ("status", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),
     ("admin", &["crate::engine", "crate::ingress", "crate::store", "crate::model", "crate::xds"]),

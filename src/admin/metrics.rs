@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -25,6 +26,7 @@ use prometheus_client::{
 use crate::{
     admin::{MemberReport, MemberState, State, proto, rejected::Rejected},
     diag::Severity,
+    identity::{self, authority::Phase},
     key::{GatewayId, MemberId, ObjectRef, Scope},
     source::kube::Traffic,
 };
@@ -65,6 +67,7 @@ impl Collector for Scrape {
         self.fleet(&mut out)?;
         self.traffic(&mut out)?;
         self.streams(&mut out)?;
+        self.identity(&mut out)?;
         self.engine(&mut out)
     }
 }
@@ -179,6 +182,9 @@ impl Scrape {
         out.gauge("xds_waiting_envoys", about, by_gateway(waiting))?;
         let about = "Resources that Envoys keep because a member was never read";
         out.gauge("xds_withheld", about, by_gateway(withheld))?;
+        let refused = self.0.envoys.refused().into_iter();
+        let refused = refused.map(|(reason, n)| (vec![("reason", reason.to_owned())], n));
+        out.counter("xds_refused", "Connections and streams that were refused", refused)?;
         let totals = self.0.envoys.totals();
         let by_type = |value: fn(&super::StreamTotals) -> u64| {
             totals.iter().map(move |(kind, t)| (vec![("type", kind.to_string())], value(t)))
@@ -221,6 +227,28 @@ impl Scrape {
         Ok(())
     }
 
+    /// What xDS is served with.
+    fn identity(&self, out: &mut Families<'_>) -> fmt::Result {
+        let report = self.0.identity.as_ref().map(|own| own.borrow().clone());
+        let failing = report.as_ref().map(|own| (vec![], own.trouble.is_some().into()));
+        let identity::Report { server_end, authority_end, phase, trouble: _ } =
+            report.unwrap_or_default();
+        let one = |end: Option<SystemTime>| {
+            end.map(|end| (vec![], end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()))
+        };
+        let about = "When the certificate ends that xDS is served with, in seconds since 1970";
+        out.gauge("xds_certificate_end_timestamp_seconds", about, one(server_end))?;
+        let about = "When the authority ends that signs it, in seconds since 1970";
+        out.gauge("authority_end_timestamp_seconds", about, one(authority_end))?;
+        let phases = phase.iter().flat_map(|own| {
+            Phase::ALL
+                .map(|each| (vec![("phase", each.as_str().to_owned())], u64::from(each == *own)))
+        });
+        out.gauge("authority_phase", "How far the rotation of the authority is", phases)?;
+        let about = "Whether certificates cannot be read or kept; those known stay in use";
+        out.gauge("certificates_failing", about, failing)
+    }
+
     /// What was written to the fleet.
     fn status(&self, out: &mut Families<'_>) -> fmt::Result {
         let super::StatusMeter { writes, errors, dropped_events, queue, is_holder } =
@@ -233,6 +261,17 @@ impl Scrape {
         out.counter("status_dropped_events", "Events without room to wait", one(dropped_events))
     }
 
+    /// What was made for managed gateways.
+    fn infra(&self, out: &mut Families<'_>) -> fmt::Result {
+        let super::InfraMeter { in_order, applied, errors, unsettled } = &*self.0.infra;
+        let one = |value: &AtomicU64| [(vec![], value.load(Relaxed))];
+        let about = "Managed gateways some of whose objects are not as they should be";
+        out.gauge("infra_unsettled_gateways", about, one(unsettled))?;
+        out.counter("infra_applied", "Objects of managed gateways applied", one(applied))?;
+        out.counter("infra_in_order", "Looks that found one in order", one(in_order))?;
+        out.counter("infra_errors", "Objects that could not be applied", one(errors))
+    }
+
     /// How much work changes made.
     fn engine(&self, out: &mut Families<'_>) -> fmt::Result {
         let super::EngineCounters { ticks, rows_recomputed, bytes_encoded } =
@@ -243,6 +282,7 @@ impl Scrape {
         let bytes = [(vec![], bytes_encoded)];
         out.counter("engine_encoded_bytes", "Bytes of resources encoded", bytes)?;
         self.status(out)?;
+        self.infra(out)?;
         let ticks = &self.0.tick_seconds;
         let about = "How long ticks of the engine took.";
         let unit = Unit::Seconds;

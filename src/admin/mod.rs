@@ -21,8 +21,8 @@ use tonic::server::NamedService;
 
 pub(crate) use inspect::no_gateway;
 pub use state::{
-    EngineCounters, Envoys, FleetReport, MemberReport, MemberState, Report, State, StatusMeter,
-    StreamTotals, Trouble, tick_histogram,
+    EngineCounters, Envoys, FleetReport, InfraMeter, MemberReport, MemberState, Report, State,
+    StatusMeter, StreamTotals, Trouble, tick_histogram,
 };
 
 use proto::inspection_server::InspectionServer;

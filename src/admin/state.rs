@@ -17,6 +17,7 @@ use crate::{
     admin::proto,
     diag::DiagSet,
     gateway::{Attachments, Declared},
+    identity,
     key::{GatewayId, MemberId, Scope},
     snapshot::{Kind, Publisher},
     source::kube::SourceMeter,
@@ -37,6 +38,10 @@ pub struct State {
     pub traffic: SourceMeter,
     /// What was written to the fleet; all zero where nothing is.
     pub status: Arc<StatusMeter>,
+    /// What was made for managed gateways; all zero where there are none.
+    pub infra: Arc<InfraMeter>,
+    /// What xDS is served with; `None` where it is served without certificates.
+    pub identity: Option<watch::Receiver<identity::Report>>,
 }
 
 impl fmt::Debug for State {
@@ -159,6 +164,9 @@ pub trait Envoys: Send + Sync {
 
     /// Totals by type, of closed streams too.
     fn totals(&self) -> BTreeMap<Kind, StreamTotals>;
+
+    /// Connections and streams that were refused since the start, by reason.
+    fn refused(&self) -> BTreeMap<&'static str, u64>;
 }
 
 /// What streams have carried for one type since the start.
@@ -184,4 +192,17 @@ pub struct StatusMeter {
     pub queue: AtomicU64,
     /// 1 while this replica is the one that writes.
     pub is_holder: AtomicU64,
+}
+
+/// What the room of managed gateways has done since the start, and what it has to do.
+#[derive(Debug, Default)]
+pub struct InfraMeter {
+    /// Looks at an object that found it in order, so that no request was made.
+    pub in_order: AtomicU64,
+    /// Objects that were applied.
+    pub applied: AtomicU64,
+    /// Requests that failed, and objects that are somebody else's.
+    pub errors: AtomicU64,
+    /// Gateways some of whose objects are not as they should be.
+    pub unsettled: AtomicU64,
 }

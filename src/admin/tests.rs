@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     diag::{Diag, DiagSet, Field, Reason},
+    identity,
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     snapshot::{GatewayView, Kind, Publisher, Resource},
     source::kube::{SourceMeter, Traffic},
@@ -38,6 +39,10 @@ impl Envoys for TwoEnvoys {
 
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
         BTreeMap::from([(Kind::Route, StreamTotals { responses: 7, refusals: 2 })])
+    }
+
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([("handshake", 3)])
     }
 }
 
@@ -92,6 +97,8 @@ fn state(report: Report) -> State {
         tick_seconds: tick_histogram(),
         traffic: SourceMeter::default(),
         status: Arc::default(),
+        infra: Arc::default(),
+        identity: None,
     }
 }
 
@@ -140,6 +147,53 @@ async fn health_and_readiness_say_what_is_missing() {
     // Who was ready stays so, whoever is registered or lost later.
     let lost = Report { was_ready: true, fleet: stale, ..report() };
     check(lost, (200, &format!("ready\n{degraded}"))).await;
+}
+
+fn identified(report: identity::Report) -> State {
+    let all_read = Report { unsynced: vec![], ..self::report() };
+    State { identity: Some(watch::Sender::new(report).subscribe()), ..state(all_read) }
+}
+
+#[tokio::test]
+async fn without_a_certificate_it_is_not_ready_and_says_why() {
+    let check = async |server_end, trouble: Option<&str>, expect: (u16, &str)| {
+        let trouble = trouble.map(str::to_owned);
+        let report = identity::Report { server_end, trouble, ..identity::Report::default() };
+        let address = serve_state(identified(report)).await;
+        assert_eq!(get(address, "/readyz").await, (expect.0, expect.1.into()));
+    };
+    let waits = "not ready, waiting for a certificate for xDS\n";
+    check(None, None, (503, waits)).await;
+    let why = "degraded, certificates: Secret a/b: forbidden\n";
+    check(None, Some("Secret a/b: forbidden"), (503, &format!("{waits}{why}"))).await;
+    let end = Some(SystemTime::now());
+    check(end, Some("Secret a/b: forbidden"), (200, &format!("ready\n{why}"))).await;
+    check(end, None, (200, "ready\n")).await;
+}
+
+#[tokio::test]
+async fn the_ends_of_certificates_and_the_phase_are_metrics() {
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let report = identity::Report {
+        server_end: at(1_900_000_000),
+        authority_end: at(2_000_000_000),
+        phase: Some(identity::authority::Phase::Spreading),
+        trouble: Some("no answer".into()),
+    };
+    let (_, text) = get(serve_state(identified(report)).await, "/metrics").await;
+    let own = |line: &&str| line.contains("certificate") || line.contains("authority");
+    let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).filter(own).collect();
+    assert_eq!(
+        samples,
+        [
+            "convoy_xds_certificate_end_timestamp_seconds 1900000000",
+            "convoy_authority_end_timestamp_seconds 2000000000",
+            "convoy_authority_phase{phase=\"settled\"} 0",
+            "convoy_authority_phase{phase=\"spreading\"} 1",
+            "convoy_authority_phase{phase=\"retiring\"} 0",
+            "convoy_certificates_failing 1",
+        ]
+    );
 }
 
 #[tokio::test]
@@ -209,6 +263,7 @@ convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_waiting_envoys{{gateway="none"}} 0
 convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
 convoy_xds_withheld{{gateway="none"}} 0
+convoy_xds_refused_total{{reason="handshake"}} 3
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
 convoy_rejected_objects_left_out 0
@@ -220,6 +275,10 @@ convoy_status_queue 0
 convoy_status_writes_total 0
 convoy_status_write_errors_total 0
 convoy_status_dropped_events_total 0
+convoy_infra_unsettled_gateways 0
+convoy_infra_applied_total 0
+convoy_infra_in_order_total 0
+convoy_infra_errors_total 0
 convoy_engine_tick_duration_seconds_sum 0.0
 convoy_engine_tick_duration_seconds_count 0"#
     );

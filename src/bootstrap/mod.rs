@@ -3,11 +3,15 @@
 //! Owns what is filled into `envoy/bootstrap.yaml`, and that nothing filled in can change its
 //! structure. Must not know resources or streams. Cost: none worth naming.
 
+mod secrets;
+
 use std::{fmt, net::SocketAddr, num::NonZeroU16, path::PathBuf, str::FromStr};
 
 use serde_json::{Value, json};
 
 use crate::resources::defaults::RE2_PROGRAM_LIMIT;
+
+pub use secrets::{AUTHORITIES_FILE, CREDENTIAL_FILE, XdsTls, secret_files};
 
 /// The text with its `${…}`.
 const TEMPLATE: &str = include_str!("../../envoy/bootstrap.yaml");
@@ -43,6 +47,9 @@ pub struct BootstrapOptions {
     pub node_id: String,
     /// Where Convoy serves xDS.
     pub xds: XdsAddress,
+    /// How both sides prove who they are. Without it the connection is plaintext, which is for unix
+    /// sockets and for development.
+    pub tls: Option<XdsTls>,
     /// Which variant of the protocol it speaks.
     pub variant: Variant,
     /// Where its admin interface listens.
@@ -64,13 +71,18 @@ pub enum Variant {
     Sotw,
 }
 
-/// `HOST:PORT`, where the host is a name or an address, IPv6 in brackets.
+/// Where Convoy serves xDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XdsAddress {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: NonZeroU16,
+pub enum XdsAddress {
+    /// `HOST:PORT`.
+    Host {
+        /// Name or address, without the brackets of IPv6.
+        host: String,
+        /// Port.
+        port: NonZeroU16,
+    },
+    /// `unix:PATH`, on the same machine.
+    Unix(PathBuf),
 }
 
 /// Where the admin interface listens.
@@ -97,8 +109,13 @@ impl std::error::Error for AddressError {}
 impl FromStr for XdsAddress {
     type Err = AddressError;
 
+    /// `HOST:PORT`, where the host is a name or an address, IPv6 in brackets; or `unix:PATH`.
     fn from_str(text: &str) -> Result<XdsAddress, AddressError> {
-        let refused = || AddressError(format!("`{text}` is not HOST:PORT"));
+        let refused = || AddressError(format!("`{text}` is neither HOST:PORT nor unix:PATH"));
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = (!path.is_empty()).then(|| XdsAddress::Unix(path.into()));
+            return path.ok_or_else(refused);
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
         let port = port.parse().map_err(|_| refused())?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -107,7 +124,7 @@ impl FromStr for XdsAddress {
         if host.is_empty() || (bare.is_none() && host.contains(':')) {
             return Err(refused());
         }
-        Ok(XdsAddress { host: host.into(), port })
+        Ok(XdsAddress::Host { host: host.into(), port })
     }
 }
 
@@ -154,6 +171,9 @@ pub fn render(options: &BootstrapOptions) -> String {
 fn has(part: &str, options: &BootstrapOptions) -> bool {
     match part {
         "metrics" => options.metrics.is_some(),
+        "tls" => options.tls.is_some(),
+        "certificate" => options.tls.as_ref().is_some_and(|tls| tls.token.is_none()),
+        "token" => options.tls.as_ref().is_some_and(|tls| tls.token.is_some()),
         unknown => unreachable!("invariant: our template has no part `{unknown}`"),
     }
 }
@@ -176,8 +196,19 @@ fn value(name: &str, options: &BootstrapOptions) -> Value {
             Variant::Delta => json!("DELTA_GRPC"),
             Variant::Sotw => json!("GRPC"),
         },
-        "xds_host" => json!(options.xds.host),
-        "xds_port" => json!(options.xds.port),
+        "xds_type" => match &options.xds {
+            XdsAddress::Host { .. } => json!("STRICT_DNS"),
+            XdsAddress::Unix(_) => json!("STATIC"),
+        },
+        "xds_address" => match &options.xds {
+            XdsAddress::Host { host, port } => {
+                json!({ "socket_address": { "address": host, "port_value": port } })
+            }
+            XdsAddress::Unix(path) => json!({ "pipe": { "path": path } }),
+        },
+        "sni" => json!(options.tls.as_ref().and_then(XdsTls::sni)),
+        "credential_secret" => json!(options.tls.as_ref().map(secrets::credential_config)),
+        "authorities_secret" => json!(options.tls.as_ref().map(secrets::authorities_config)),
         "max_heap_bytes" => json!(options.max_heap_bytes),
         "max_connections" => json!(options.max_connections),
         "max_requests_per_io_cycle" => json!(MAX_REQUESTS_PER_IO_CYCLE),

@@ -5,6 +5,7 @@ fn options() -> BootstrapOptions {
         gateway: "web".into(),
         node_id: "web-1".into(),
         xds: "convoy.convoy-system:18000".parse().unwrap(),
+        tls: None,
         variant: Variant::Delta,
         admin: AdminAddress::Unix("/run/envoy/admin.sock".into()),
         metrics: None,
@@ -86,10 +87,99 @@ fn xds_addresses() {
         ("convoy:http", None),
     ];
     for (text, expected) in cases {
-        let parsed: Option<XdsAddress> = text.parse().ok();
-        let parsed = parsed.as_ref().map(|at| (at.host.as_str(), at.port.get()));
-        assert_eq!(parsed, expected, "{text}");
+        let expected = expected.map(|(host, port): (&str, u16)| XdsAddress::Host {
+            host: host.to_owned(),
+            port: port.try_into().unwrap(),
+        });
+        assert_eq!(text.parse().ok(), expected, "{text}");
     }
+}
+
+#[test]
+fn xds_on_a_unix_socket_needs_no_name() {
+    let at: XdsAddress = "unix:/run/xds.sock".parse().unwrap();
+    assert_eq!(at, XdsAddress::Unix("/run/xds.sock".into()));
+    assert!("unix:".parse::<XdsAddress>().is_err());
+    let read = read(&BootstrapOptions { xds: at, ..options() });
+    let cluster = convoy(&read);
+    assert_eq!(cluster["type"], "STATIC");
+    let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    assert_eq!(address["address"], json!({ "pipe": { "path": "/run/xds.sock" } }));
+}
+
+/// The cluster of Convoy.
+fn convoy(bootstrap: &Value) -> &Value {
+    let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+    clusters.iter().find(|cluster| cluster["name"] == "convoy").unwrap()
+}
+
+fn tls(token: Option<&str>) -> XdsTls {
+    XdsTls {
+        certificates: "/etc/envoy-xds".into(),
+        config_dir: "/etc/envoy".into(),
+        server_name: "convoy.convoy-system.svc".into(),
+        token: token.map(Into::into),
+    }
+}
+
+#[test]
+fn fault_s01_both_sides_prove_who_they_are() {
+    let read = read(&BootstrapOptions { tls: Some(tls(None)), ..options() });
+    let socket = &convoy(&read)["transport_socket"]["typed_config"];
+    assert_eq!(socket["sni"], "convoy.convoy-system.svc");
+    let context = &socket["common_tls_context"];
+    assert_eq!(context["tls_params"]["tls_minimum_protocol_version"], "TLSv1_3");
+    let path = |secret: &Value| secret["sds_config"]["path_config_source"]["path"].clone();
+    let credential = &context["tls_certificate_sds_secret_configs"][0];
+    assert_eq!(path(credential), "/etc/envoy/credential.json");
+    let authorities = &context["validation_context_sds_secret_config"];
+    assert_eq!(path(authorities), "/etc/envoy/authorities.json");
+    assert!(!render(&BootstrapOptions { tls: Some(tls(None)), ..options() }).contains("injector"));
+    assert_eq!(convoy(&self::read(&options())).get("transport_socket"), None);
+}
+
+#[test]
+fn a_token_stands_in_for_the_certificate() {
+    let token = Some(tls(Some("/var/run/secrets/convoy/token")));
+    let read = read(&BootstrapOptions { tls: token, ..options() });
+    let convoy = convoy(&read);
+    let context = &convoy["transport_socket"]["typed_config"]["common_tls_context"];
+    assert_eq!(context.get("tls_certificate_sds_secret_configs"), None);
+    assert!(context["validation_context_sds_secret_config"].is_object());
+    let filters = convoy["typed_extension_protocol_options"]
+        ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"]
+        .as_array()
+        .unwrap();
+    let names: Vec<_> = filters.iter().map(|filter| filter["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["envoy.filters.http.credential_injector", "envoy.filters.http.upstream_codec"]
+    );
+}
+
+#[test]
+fn secrets_are_files_that_name_files() {
+    let check = |tls: &XdsTls, expect: [(&str, &str); 2]| {
+        for ((name, text), (file, part)) in secret_files(tls).into_iter().zip(expect) {
+            let read: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(name, file);
+            let name = file.strip_suffix(".json").unwrap();
+            assert_eq!(read["resources"][0]["name"], name);
+            assert!(text.contains(part), "{text}");
+        }
+    };
+    let authorities = "\"exact\": \"convoy.convoy-system.svc\"";
+    check(
+        &tls(None),
+        [("credential.json", "/etc/envoy-xds/tls.key"), ("authorities.json", authorities)],
+    );
+    check(
+        &tls(Some("/run/token")),
+        [("credential.json", "\"filename\": \"/run/token\""), ("authorities.json", authorities)],
+    );
+    let address = XdsTls { server_name: "10.0.0.1".into(), ..tls(None) };
+    assert_eq!(address.sni(), None);
+    check(&address, [("credential.json", "tls.crt"), ("authorities.json", "IP_ADDRESS")]);
 }
 
 #[test]

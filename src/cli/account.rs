@@ -14,7 +14,7 @@ use crate::{
 /// Print Convoy's account in the fleet: `convoy account | kubectl apply --server-side -f -`
 ///
 /// A namespace, a ServiceAccount, and what it may do: read gateways, Ingresses, MemberClusters
-/// and Secrets, and write status, Events and its own Lease. Accounts in members are made by
+/// and Secrets, and write status, Events, its own Lease and the Secret of its certificate authority. Accounts in members are made by
 /// `convoy member add`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -37,6 +37,12 @@ pub(super) struct Args {
     /// The fleet is a member itself: how Envoys reach its Pods
     #[arg(long, env = "CONVOY_FLEET_NETWORK", value_name = "NETWORK")]
     fleet_network: Option<flags::NetworkName>,
+    /// The Envoys of gateways are kept in the namespace, by `convoy serve --manage-gateways`
+    #[arg(long, env = "CONVOY_MANAGE_GATEWAYS")]
+    manage_gateways: bool,
+    /// It keeps no certificate authority: `convoy serve --xds-cert-dir` has certificates
+    #[arg(long, env = "CONVOY_NO_AUTHORITY")]
+    no_authority: bool,
 }
 
 /// Prints all of it as YAML documents.
@@ -47,6 +53,8 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
         secrets: (!args.secret_namespace.is_empty()).then_some(secrets),
         publish_service: args.publish_service.clone(),
         member: args.fleet_network.map(Into::into),
+        managed: args.manage_gateways,
+        authority: !args.no_authority,
     });
     let account = Account {
         name: FLEET_ACCOUNT,
@@ -105,7 +113,11 @@ mod tests {
         check(&["--fleet-network=overlay"], "- nodes\n", true);
         check(&[], "namespace: shop\n", false);
         check(&["--secret-namespace=convoy-system,shop"], "namespace: shop\n", true);
+        check(&[], "- deployments\n", false);
+        check(&["--manage-gateways"], "- deployments\n", true);
         check(&["--publish-service=edge/envoy"], "namespace: edge\n", true);
+        check(&[], "- convoy-authority\n", true);
+        check(&["--no-authority"], "- convoy-authority\n", false);
         assert!(Cli::try_parse_from(["account", "--publish-service=envoy"]).is_err());
     }
 }

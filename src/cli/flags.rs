@@ -28,6 +28,9 @@ pub(super) struct GatewayFlags {
     #[arg(long, env = "CONVOY_READY_PORT", value_name = "PORT", default_value_t = READY_PORT)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     ready_port: u16,
+    /// Envoys may not bind ports below 1024: they bind them 8000 higher, and a Service maps them
+    #[arg(long, env = "CONVOY_UNPRIVILEGED_PORTS")]
+    unprivileged_ports: bool,
     /// Address on which Envoys listen; `::` for both families
     #[arg(long, env = "CONVOY_LISTEN_ADDRESS", value_name = "IP", default_value = "0.0.0.0")]
     listen_address: IpAddr,
@@ -51,6 +54,7 @@ impl GatewayFlags {
             http_port: self.http_port,
             https_port: self.https_port,
             ready_port: self.ready_port,
+            unprivileged_ports: self.unprivileged_ports,
             listen_address: self.listen_address,
             allow_loopback_endpoints: self.allow_loopback_endpoints,
             allow_kube_system: self.allow_kube_system,

@@ -5,8 +5,10 @@
 
 mod account;
 mod bootstrap;
+mod certificate;
 mod crds;
 mod demo;
+mod drain;
 pub mod echo;
 mod flags;
 mod kubernetes;
@@ -15,6 +17,7 @@ mod serve;
 mod status;
 mod table;
 mod translate;
+mod xds;
 mod yaml;
 
 use std::{error::Error, io, process::ExitCode};
@@ -41,11 +44,13 @@ enum Command {
     Serve(serve::Args),
     Translate(translate::Args),
     Bootstrap(bootstrap::Args),
+    Certificate(certificate::Args),
     Status(status::Args),
     Crds(crds::Args),
     Account(account::Args),
     Member(member::Args),
     Demo(demo::Args),
+    Drain(drain::Args),
     #[command(hide = true)]
     Echo(echo::Echo),
 }
@@ -74,11 +79,13 @@ fn run(command: Command) -> Result<ExitCode> {
             Command::Serve(args) => serve::run(args).await,
             Command::Translate(args) => translate::run(&args, &mut io::stdout().lock()),
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
+            Command::Certificate(args) => certificate::run(&args, &mut io::stdout().lock()).await,
             Command::Status(args) => status::run(&args, &mut io::stdout().lock()).await,
             Command::Crds(args) => crds::run(&args, &mut io::stdout().lock()),
             Command::Account(args) => account::run(&args, &mut io::stdout().lock()),
             Command::Member(args) => member::run(args, &mut io::stdout().lock()).await,
             Command::Demo(args) => demo::run(args).await,
+            Command::Drain(args) => drain::run(&args).await,
             Command::Echo(args) => echo::run(args).await.map(|()| ExitCode::SUCCESS),
         }
     })

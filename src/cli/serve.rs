@@ -8,9 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     cli::{
         flags::{GatewayFlags, LogFlags},
-        kubernetes::KubernetesFlags,
+        kubernetes::{self, KubernetesFlags},
+        xds::XdsFlags,
     },
-    serve::{self, Options, Source},
+    serve::{self, Kubernetes, Options, Source},
     settings::{Mechanisms, Timings},
 };
 
@@ -31,10 +32,8 @@ pub(super) struct Args {
     /// The fleet as a directory, in place of Kubernetes
     #[arg(long, env = "CONVOY_FLEET_DIR", value_name = "DIR")]
     fleet_dir: Option<PathBuf>,
-    /// Where Envoys connect. Plaintext and unauthenticated: keep it on a network you trust
-    #[arg(long, env = "CONVOY_XDS_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:18000")]
-    xds_listen: SocketAddr,
-    /// Where /healthz, /readyz, /metrics and `convoy status` are answered. Unauthenticated too
+    /// Where /healthz, /readyz, /metrics and `convoy status` are answered. Plaintext and
+    /// unauthenticated: keep it on a network you trust
     #[arg(
         long,
         env = "CONVOY_ADMIN_LISTEN",
@@ -42,6 +41,8 @@ pub(super) struct Args {
         default_value = "127.0.0.1:18001"
     )]
     admin_listen: SocketAddr,
+    #[command(flatten)]
+    xds: XdsFlags,
     #[command(flatten)]
     kubernetes: KubernetesFlags,
     #[command(flatten)]
@@ -68,15 +69,26 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     args.log.init()?;
     leave_no_core();
     let mut stop = StopSignals::new()?;
-    let source = match args.fleet_dir {
+    let mut defaults = args.gateways.defaults();
+    // Managed Envoys have no privileges.
+    defaults.unprivileged_ports |= args.fleet_dir.is_none() && args.kubernetes.manages_gateways();
+    let mut source = match args.fleet_dir {
         Some(dir) => Source::Directory(dir),
         None => Source::Kubernetes(args.kubernetes.source().await?),
     };
+    let namespace = match &source {
+        Source::Directory(_) => None,
+        Source::Kubernetes(kubernetes) => Some(kubernetes.own_namespace().to_owned()),
+    };
+    let xds = args.xds.options(namespace.as_deref())?;
+    if let Source::Kubernetes(Kubernetes { infra: Some(infra), .. }) = &mut source {
+        infra.certificates = kubernetes::certificates(&xds.security);
+    }
     let handle = serve::start(Options {
         source,
-        xds_listen: args.xds_listen,
+        xds,
         admin_listen: args.admin_listen,
-        defaults: args.gateways.defaults(),
+        defaults,
         mechanisms: Mechanisms::ALL,
         timings: Timings::PRODUCTION,
     })

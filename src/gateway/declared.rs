@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     diag::Reason,
-    gateway::{Address, Classes, parse, publish_addresses, remote_clusters},
-    key::{GatewayId, ObjectKind},
+    gateway::{
+        Address, Classes, Instance, envoy_account, parse, publish_addresses, remote_clusters,
+    },
+    key::{GatewayId, ObjectKind, ObjectName},
     model::{ClassRule, MemberOrder},
     settings::GatewayDefaults,
     store,
@@ -26,6 +28,10 @@ pub struct Declared {
     pub listens: bool,
     /// `convoy.dev/publish-address`.
     pub addresses: Vec<Address>,
+    /// `convoy.dev/envoy-account`.
+    pub envoy_account: Option<ObjectName>,
+    /// What its Envoys are to be; `None` if the object is refused.
+    pub instance: Option<Instance>,
 }
 
 impl Declared {
@@ -50,6 +56,8 @@ impl Declared {
             members: remote_clusters(&object.annotations),
             listens: has_rule || classes.is_bound_to(&object.name.name),
             addresses: publish_addresses(&object.annotations),
+            envoy_account: envoy_account(&object.annotations),
+            instance: gateway.map(|own| Instance::new(&object.spec, &own)),
         };
         (GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() }, declared)
     }

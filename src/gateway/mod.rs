@@ -8,6 +8,7 @@ mod address;
 mod attach;
 mod attachments;
 mod declared;
+mod instance;
 mod knobs;
 mod parse;
 
@@ -15,4 +16,5 @@ pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
 pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
-pub use parse::{parse, publish_addresses, remote_clusters, unregistered};
+pub use instance::{Instance, Size};
+pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};

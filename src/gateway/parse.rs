@@ -9,11 +9,11 @@ use crate::{
     api::{MseIngressConfigSpec, Sampling},
     diag::{Diag, Field, Reason},
     gateway::{
-        Address,
+        Address, Size,
         knobs::{Annotations, HTTP_PORT, HTTPS_PORT, Knobs, READY_PORT},
     },
     key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
-    model::{ClassRule, Gateway, MemberOrder, Tracing},
+    model::{ClassRule, Gateway, MemberOrder, Port, Tracing},
     settings::GatewayDefaults,
     store,
 };
@@ -22,9 +22,9 @@ use crate::{
 const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
 /// Where clients reach the gateway: addresses or names, with commas between.
 const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
+/// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
+const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
-/// Instance sizes that the vendor knows.
-const INSTANCE_SPECS: [&str; 4] = ["2c4g", "4c8g", "8c16g", "16c32g"];
 /// The vendor's range of replicas; zero is allowed.
 const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
 
@@ -34,15 +34,21 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let mut diags = Vec::new();
     let members = members(&object.annotations, &root, &mut diags);
     addresses(&object.annotations, &root, &mut diags);
+    account(&object.annotations, &root, &mut diags);
     let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
-    let http_port = knobs.port(HTTP_PORT, defaults.http_port);
-    let https_port = knobs.port(HTTPS_PORT, defaults.https_port);
-    let ready_port = knobs.port(READY_PORT, defaults.ready_port);
+    let place = match defaults.unprivileged_ports {
+        true => Port::unprivileged,
+        false => Port::direct,
+    };
+    let http_port = place(knobs.port(HTTP_PORT, defaults.http_port));
+    let https_port = place(knobs.port(HTTPS_PORT, defaults.https_port));
+    // Who asks there asks the Envoy itself.
+    let ready_port = place(knobs.port(READY_PORT, defaults.ready_port)).bound;
     let edge = knobs.edge();
     let tracing = tracing(&object.spec, &mut knobs, defaults);
 
     let mut problems = problems(&object.spec, &root.key("spec"));
-    if let Some(port) = twice([http_port, https_port, ready_port]) {
+    if let Some(port) = twice([http_port.bound, https_port.bound, ready_port]) {
         problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
     let is_valid = problems.is_empty();
@@ -86,6 +92,11 @@ pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
     addresses(annotations, &nowhere(), &mut Vec::new())
 }
 
+/// The ServiceAccount whose tokens open the gateway, if its annotations name one.
+pub fn envoy_account(annotations: &Annotations) -> Option<ObjectName> {
+    account(annotations, &nowhere(), &mut Vec::new())
+}
+
 /// For callers that leave the findings to [`parse`].
 fn nowhere() -> Field {
     let name = ObjectName::cluster_scoped("");
@@ -109,6 +120,24 @@ fn addresses(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> 
     addresses.sort();
     addresses.dedup();
     addresses
+}
+
+/// `NAMESPACE/NAME`.
+fn account(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Option<ObjectName> {
+    let text = annotations.get(ENVOY_ACCOUNT)?.trim();
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Some(ObjectName::new(namespace, name))
+        }
+        Some(_) | None => {
+            let message = format!("{text:?} is not NAMESPACE/NAME; no token opens this gateway");
+            let at = root.annotation(ENVOY_ACCOUNT);
+            diags.push(Diag::error(&at, Reason::InvalidAnnotation, message));
+            None
+        }
+    }
 }
 
 /// `id1, id2`: trimmed, without empties and duplicates, in order.
@@ -144,9 +173,9 @@ fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
     let instance_at = at.key("common").key("instance");
     if let Some(instance) = spec.common.as_ref().and_then(|common| common.instance.as_ref()) {
         if let Some(size) = instance.spec.as_deref()
-            && !INSTANCE_SPECS.contains(&size)
+            && Size::named(size).is_none()
         {
-            let message = format!("{size:?} is none of {}", INSTANCE_SPECS.join(", "));
+            let message = format!("{size:?} is none of {}", Size::ALL.map(Size::as_str).join(", "));
             found.push(invalid(&instance_at.key("spec"), message));
         }
         if let Some(replicas) = instance.replicas

@@ -14,9 +14,9 @@ pub struct Gateway {
     /// Address that both listeners are bound to.
     pub listen_address: IpAddr,
     /// Port of the plaintext listener.
-    pub http_port: u16,
+    pub http_port: Port,
     /// Port of the TLS listener.
-    pub https_port: u16,
+    pub https_port: Port,
     /// Port on which an Envoy says whether it serves the gateway.
     pub ready_port: u16,
     /// What its listeners take from clients.
@@ -29,6 +29,33 @@ pub struct Gateway {
     pub class_rule: ClassRule,
     /// Serve only this namespace.
     pub watch_namespace: Option<Arc<str>>,
+}
+
+/// A port as clients name it, and as an Envoy binds it: a Service may be between the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// What clients connect to.
+    pub public: u16,
+    /// What the Envoy listens on.
+    pub bound: u16,
+}
+
+impl Port {
+    /// How much higher a port that needs privileges is bound: 80 becomes 8080, 443 becomes 8443.
+    const RAISE: u16 = 8000;
+    /// The first port that needs none.
+    const UNPRIVILEGED: u16 = 1024;
+
+    /// Nothing is between client and Envoy.
+    pub fn direct(port: u16) -> Port {
+        Port { public: port, bound: port }
+    }
+
+    /// Bound where no privilege is needed.
+    pub fn unprivileged(public: u16) -> Port {
+        let bound = if public < Port::UNPRIVILEGED { public + Port::RAISE } else { public };
+        Port { public, bound }
+    }
 }
 
 /// Spans of a gateway's requests, sent over OTLP/gRPC.

@@ -15,6 +15,9 @@ pub const FLEET_ACCOUNT: &str = "convoy";
 /// Name of the `Lease` that decides which replica writes; it is in the namespace of the account.
 pub const LEASE: &str = "convoy";
 
+/// Name of the `Secret` of Convoy's own certificate authority; it is in the namespace of the account.
+pub const AUTHORITY: &str = "convoy-authority";
+
 const INGRESS: &str = "networking.k8s.io";
 const GATEWAY: &str = "mse.alibabacloud.com";
 const MEMBER: &str = "convoy.dev";
@@ -54,6 +57,28 @@ const LEASES: &[Grant<'_>] = &[
     Grant { group: "coordination.k8s.io", resource: "leases", verbs: &["create"], ..READ },
 ];
 
+/// Of the authority, which all replicas keep alike.
+const AUTHORITIES: &[Grant<'_>] = &[
+    Grant { resource: "secrets", names: &[AUTHORITY], verbs: &["get", "update"], ..READ },
+    // A name cannot be granted for what does not exist yet.
+    Grant { resource: "secrets", verbs: &["create"], ..READ },
+];
+
+/// Server-side apply of what may not exist is a patch that may create.
+const KEEP: &[&str] = &["get", "list", "watch", "create", "patch"];
+
+/// Watched, looked for by name before they are made, and applied; their removal is the garbage
+/// collector's. Secrets are those of Envoys' certificates. A name cannot be granted for what does not
+/// exist yet.
+const MANAGED: &[Grant<'_>] = &[
+    Grant { resource: "serviceaccounts", verbs: KEEP, ..READ },
+    Grant { resource: "secrets", verbs: KEEP, ..READ },
+    Grant { resource: "configmaps", verbs: KEEP, ..READ },
+    Grant { resource: "services", verbs: KEEP, ..READ },
+    Grant { group: "apps", resource: "deployments", verbs: KEEP, ..READ },
+    Grant { group: "policy", resource: "poddisruptionbudgets", verbs: KEEP, ..READ },
+];
+
 /// What a fleet wants of Convoy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetAccess {
@@ -65,11 +90,15 @@ pub struct FleetAccess {
     pub publish_service: Option<ObjectName>,
     /// The fleet is a member itself, and reached so.
     pub member: Option<Network>,
+    /// Convoy is its own certificate authority for xDS.
+    pub authority: bool,
+    /// The Envoys of gateways are kept in the account's namespace.
+    pub managed: bool,
 }
 
 /// What Convoy's account may do in a fleet.
 pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
-    let FleetAccess { namespace, secrets, publish_service, member } = access;
+    let FleetAccess { namespace, secrets, publish_service, member, authority, managed } = access;
     let mut roles = Roles::default();
     roles.everywhere(ALWAYS);
     match secrets {
@@ -80,6 +109,12 @@ pub fn fleet_roles(access: &FleetAccess) -> Vec<Role> {
         roles.read_member(*network);
     }
     roles.within(namespace, LEASES);
+    if *authority {
+        roles.within(namespace, AUTHORITIES);
+    }
+    if *managed {
+        roles.within(namespace, MANAGED);
+    }
     if let Some(service) = publish_service {
         let names: &[&str] = &[&service.name];
         let verbs = &["list", "watch"];
@@ -132,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn of_its_own_authority_one_secret_is_kept() {
+        let authority = ["  /secrets [convoy-authority]: get,update", "  /secrets: create"];
+        check(
+            FleetAccess { authority: true, ..FleetAccess::default() },
+            &[&ALWAYS, &[SECRETS], &["in system"], &LEASE, &authority],
+        );
+    }
+
+    #[test]
     fn a_service_is_read_where_it_is_published() {
         let publish_service = Some(ObjectName::new("edge", "envoy"));
         check(
@@ -143,6 +187,22 @@ mod tests {
                 &["in system"],
                 &LEASE,
             ],
+        );
+    }
+
+    #[test]
+    fn managed_gateways_are_kept_in_one_namespace() {
+        let managed = [
+            "  /serviceaccounts: get,list,watch,create,patch",
+            "  /secrets: get,list,watch,create,patch",
+            "  /configmaps: get,list,watch,create,patch",
+            "  /services: get,list,watch,create,patch",
+            "  apps/deployments: get,list,watch,create,patch",
+            "  policy/poddisruptionbudgets: get,list,watch,create,patch",
+        ];
+        check(
+            FleetAccess { managed: true, ..FleetAccess::default() },
+            &[&ALWAYS, &[SECRETS], &["in system"], &LEASE, &managed],
         );
     }
 

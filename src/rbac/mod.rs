@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-pub use fleet::{FLEET_ACCOUNT, FleetAccess, LEASE, fleet_roles};
+pub use fleet::{AUTHORITY, FLEET_ACCOUNT, FleetAccess, LEASE, fleet_roles};
 pub use manifest::{Account, Manifest, manifests};
 pub use member::{MEMBER_ACCOUNT, member_roles};
 

@@ -40,8 +40,10 @@ pub fn build(
     let name = name::listener(key);
     let http = http::connection_manager(name, gateway, mechanisms);
     let (port, filter_chains, listener_filters) = match key {
-        ListenerKey::Http => (gateway.http_port, vec![plain_chain(name, http)], Vec::new()),
-        ListenerKey::Https => (gateway.https_port, tls_chains(tls, &http), vec![tls_inspector()]),
+        ListenerKey::Http => (gateway.http_port.bound, vec![plain_chain(name, http)], Vec::new()),
+        ListenerKey::Https => {
+            (gateway.https_port.bound, tls_chains(tls, &http), vec![tls_inspector()])
+        }
     };
     if filter_chains.is_empty() {
         return None;

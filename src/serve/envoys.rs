@@ -30,6 +30,10 @@ impl Envoys for EnvoyRegistry {
             })
             .collect()
     }
+
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        self.counters().refused.into_iter().map(|(own, count)| (own.as_str(), count)).collect()
+    }
 }
 
 fn envoy(status: EnvoyStatus) -> proto::Envoy {

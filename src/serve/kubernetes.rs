@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use crate::{
-    admin::{Report, StatusMeter},
+    admin::{InfraMeter, Report, StatusMeter},
+    identity::authority::Authority,
+    infra,
     settings::Timings,
     source::{
         Wanted,
@@ -31,13 +33,25 @@ pub struct Kubernetes {
     pub namespaces: BTreeSet<String>,
     /// What is written to the fleet; nothing without.
     pub status: Option<status::Options>,
+    /// How the Envoys of gateways are kept there; not at all without, nor without `status`, whose
+    /// lease decides which replica does.
+    pub infra: Option<infra::Options>,
+}
+
+impl Kubernetes {
+    /// Where Convoy keeps what is its own: that of the lease, or of the account.
+    pub fn own_namespace(&self) -> &str {
+        let status = self.status.as_ref();
+        status.map_or(self.client.default_namespace(), |own| &own.lease.namespace)
+    }
 }
 
 impl fmt::Debug for Kubernetes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kubernetes { client: _, namespaces, status } = self;
+        let Kubernetes { client: _, namespaces, status, infra } = self;
         let mut out = f.debug_struct("Kubernetes");
-        out.field("namespaces", namespaces).field("status", status).finish_non_exhaustive()
+        out.field("namespaces", namespaces).field("status", status).field("infra", infra);
+        out.finish_non_exhaustive()
     }
 }
 
@@ -46,6 +60,7 @@ impl fmt::Debug for Kubernetes {
 pub(super) struct Running {
     sources: Vec<Task>,
     status: Option<status::Handle>,
+    infra: Option<infra::Handle>,
 }
 
 /// What the sources are joined with.
@@ -62,12 +77,17 @@ pub(super) struct Joints {
     pub(super) traffic: SourceMeter,
     /// Counts what is written.
     pub(super) meter: Arc<StatusMeter>,
+    /// Counts what is made for gateways.
+    pub(super) infra: Arc<InfraMeter>,
+    /// Issues certificates for their Envoys.
+    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
 }
 
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
-    let Kubernetes { client, namespaces, status } = kubernetes;
-    let Joints { changes, wanted, report, envoys, traffic, meter } = joints;
+    let Kubernetes { client, namespaces, status, infra } = kubernetes;
+    let Joints { changes, wanted, report, envoys, traffic, meter, infra: counts, authority } =
+        joints;
     let (registrations, declared) = watch::channel(registry::Registrations::default());
     let (known, registered) = oneshot::channel();
     let sources = [
@@ -90,16 +110,28 @@ pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -
             registered,
         ),
     ];
-    let inputs = status::Inputs { report, envoys, registrations: declared, traffic };
+    let (provisions, provisioned) = watch::channel(Arc::default());
+    let inputs = status::Inputs {
+        report: report.clone(),
+        envoys,
+        registrations: declared,
+        traffic,
+        provisions: provisioned,
+    };
     let status =
-        status.map(|options| status::spawn(client, inputs, meter, options, timings.status));
-    Running { sources: sources.map(Task).into(), status }
+        status.map(|options| status::spawn(client.clone(), inputs, meter, options, timings.status));
+    let infra = infra.zip(status.as_ref()).map(|(options, status)| {
+        let inputs = infra::Inputs { report, authority, tenure: status.tenure() };
+        infra::spawn(client, inputs, provisions, counts, options, timings.infra)
+    });
+    Running { sources: sources.map(Task).into(), status, infra }
 }
 
 impl Running {
     /// Stops writing first, so that another replica can take over at once.
     pub(super) async fn stop(self) {
-        let Running { sources, status } = self;
+        let Running { sources, status, infra } = self;
+        drop(infra);
         if let Some(status) = status {
             status.shutdown().await;
         }
@@ -109,7 +141,7 @@ impl Running {
 
 /// A task that ends when it is dropped.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+pub(super) struct Task(pub(super) JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {

@@ -7,6 +7,7 @@ mod engine_thread;
 mod envoys;
 mod kubernetes;
 mod report;
+mod xds;
 
 use std::{
     collections::BTreeMap,
@@ -27,23 +28,25 @@ use crate::{
     admin::{self, Report, State},
     diag::Diag,
     engine::{Engine, Settings},
+    identity,
     key::GatewayId,
     serve::{engine_thread::EngineThread, kubernetes::Joints},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Publisher},
     source::{Wanted, directory, kube::SourceMeter},
-    xds::{AdsServer, EnvoyRegistry, by_cluster},
+    xds::{AdsServer, EnvoyRegistry, Listener, XdsListen},
 };
 
 pub use kubernetes::Kubernetes;
+pub use xds::{XdsOptions, XdsSecurity};
 
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where objects come from.
     pub source: Source,
-    /// Where Envoys connect; port 0 picks one.
-    pub xds_listen: SocketAddr,
+    /// Where Envoys connect, and what they must prove.
+    pub xds: XdsOptions,
     /// Health, metrics and inspection; port 0 picks one.
     pub admin_listen: SocketAddr,
     /// What holds for every gateway.
@@ -64,6 +67,16 @@ pub enum Source {
     Kubernetes(Kubernetes),
 }
 
+impl Source {
+    /// The API of the fleet, where it has one.
+    fn fleet(&self) -> Option<&::kube::Client> {
+        match self {
+            Source::Directory(_) => None,
+            Source::Kubernetes(kubernetes) => Some(&kubernetes.client),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -77,7 +90,7 @@ impl fmt::Display for Source {
 #[derive(Debug)]
 pub struct Handle {
     /// Where Envoys connect.
-    pub xds_address: SocketAddr,
+    pub xds_address: XdsListen,
     /// Where health, metrics and inspection are served.
     pub admin_address: SocketAddr,
     publisher: Arc<Publisher>,
@@ -86,6 +99,9 @@ pub struct Handle {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<()>>>,
     source: Running,
+    certificates: Option<watch::Receiver<identity::Report>>,
+    /// What keeps certificates up to date.
+    _identity: Vec<kubernetes::Task>,
 }
 
 /// What reads objects while it lives.
@@ -98,12 +114,14 @@ enum Running {
 /// Starts everything and returns when the ports are bound.
 ///
 /// # Errors
-/// A port cannot be bound, or the directory cannot be watched.
+/// A port cannot be bound, or a directory cannot be watched.
 pub async fn start(options: Options) -> Result<Handle> {
-    let Options { source, xds_listen, admin_listen, defaults, mechanisms, timings } = options;
-    let xds = bind(xds_listen, "xDS").await?;
-    let admin = bind(admin_listen, "admin").await?;
-    let (xds_address, admin_address) = (xds.local_addr()?, admin.local_addr()?);
+    let Options { source, xds, admin_listen, defaults, mechanisms, timings } = options;
+    let listener = Listener::bind(&xds.listen).await;
+    let listener = listener.with_context(|| format!("listen for xDS on {}", xds.listen))?;
+    let admin = TcpListener::bind(admin_listen).await;
+    let admin = admin.with_context(|| format!("listen for admin on {admin_listen}"))?;
+    let (xds_address, admin_address) = (listener.address()?, admin.local_addr()?);
     let publisher = Arc::new(Publisher::default());
     let envoys = Arc::new(EnvoyRegistry::default());
     let tick_seconds = admin::tick_histogram();
@@ -118,7 +136,8 @@ pub async fn start(options: Options) -> Result<Handle> {
     }
     .spawn(inbox)?;
     let traffic = SourceMeter::default();
-    let meter = Arc::default();
+    let (meter, infra) = (Arc::default(), Arc::default());
+    let proofs = xds::start(&xds, source.fleet(), &report, timings.identity)?;
     let from = source.to_string();
     let source = match source {
         Source::Directory(dir) => Running::Directory(
@@ -132,12 +151,14 @@ pub async fn start(options: Options) -> Result<Handle> {
                 envoys: envoys.clone(),
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
+                infra: Arc::clone(&infra),
+                authority: proofs.authority.clone(),
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
     };
     let (stop, stopped) = watch::channel(false);
-    let ads = AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
+    let ads = AdsServer::new(publisher.clone(), envoys.clone(), &mechanisms, &timings);
     let state = State {
         publisher: publisher.clone(),
         report: report.clone(),
@@ -145,18 +166,27 @@ pub async fn start(options: Options) -> Result<Handle> {
         tick_seconds,
         traffic,
         status: meter,
+        infra,
+        identity: proofs.report.clone(),
     };
-    let shutdown = raised(stopped.clone());
+    let (shutdown, access) = (raised(stopped.clone()), proofs.access);
     let tasks = vec![
-        tokio::spawn(async move { Ok(ads.serve(xds, shutdown).await?) }),
+        tokio::spawn(async move { Ok(ads.serve(listener, access, shutdown).await?) }),
         tokio::spawn(async move { Ok(admin::serve(admin, state, raised(stopped)).await?) }),
     ];
     tracing::info!(xds = %xds_address, admin = %admin_address, fleet = from, "serving");
-    Ok(Handle { xds_address, admin_address, publisher, envoys, report, stop, tasks, source })
-}
-
-async fn bind(addr: SocketAddr, what: &str) -> Result<TcpListener> {
-    TcpListener::bind(addr).await.with_context(|| format!("listen for {what} on {addr}"))
+    Ok(Handle {
+        xds_address,
+        admin_address,
+        publisher,
+        envoys,
+        report,
+        stop,
+        tasks,
+        source,
+        certificates: proofs.report,
+        _identity: proofs.tasks,
+    })
 }
 
 async fn raised(mut flag: watch::Receiver<bool>) {
@@ -178,6 +208,11 @@ impl Handle {
     /// What is published at the moment.
     pub fn views(&self) -> BTreeMap<GatewayId, Arc<GatewayView>> {
         self.publisher.current()
+    }
+
+    /// What is known about the certificates that xDS is served with; `None` without any.
+    pub fn certificates(&self) -> Option<identity::Report> {
+        self.certificates.as_ref().map(|own| own.borrow().clone())
     }
 
     /// The connected Envoys.

@@ -14,6 +14,7 @@ use crate::{
     admin::{Report, Trouble},
     gateway::{Address, Attachment, Declared},
     key::{GatewayId, MemberId, Scope},
+    status::{Provision, Provisions},
 };
 
 /// A message is for people; what they need is at its beginning.
@@ -31,8 +32,10 @@ pub(super) struct Facts<'a> {
     /// Gateways that were Listening: one that reads something again goes on being so, because
     /// what was read before is still served.
     pub(super) listening: &'a BTreeSet<GatewayId>,
-    /// Where clients reach every gateway that has no annotation about it.
+    /// Where clients reach every gateway that has no annotation about it, nor an address of its own.
     pub(super) addresses: &'a [Address],
+    /// Managed Envoys.
+    pub(super) provisions: &'a Provisions,
 }
 
 /// `status` of an `MseIngressConfig`.
@@ -155,17 +158,23 @@ fn gateway(id: &GatewayId, own: &Declared, facts: &Facts<'_>) -> GatewayStatus {
     let has_envoy = facts.acknowledged.contains(id);
     let unread = unread(own, facts.report);
     let (phase, message) = phase(id, own, facts, &unread);
-    let addresses = if own.addresses.is_empty() { facts.addresses } else { &own.addresses };
+    let provision = facts.provisions.get(id);
+    let of_service = provision.map_or(&[][..], |known| &known.addresses);
+    let ways = [&own.addresses[..], of_service, facts.addresses];
+    let addresses = ways.into_iter().find(|own| !own.is_empty()).unwrap_or_default();
     // An object that became invalid is still served as it last was (semantics.md 9, row 14).
     let points = if has_envoy { addresses } else { &[] };
     let failures: Vec<_> =
         own.members.iter().map(|member| (member, failure(member, facts.report))).collect();
+    let mut conditions =
+        conditions(own, has_envoy, &unsynced(own, unread, facts.report), &failures);
+    conditions.extend(provision.map(|known| known.condition(own.generation)));
     GatewayStatus {
         phase,
         message: cut(message),
         observed_generation: own.generation,
         gateway_id: id.to_string(),
-        conditions: conditions(own, has_envoy, &unsynced(own, unread, facts.report), &failures),
+        conditions,
         remote_clusters: failures.into_iter().map(remote_cluster).collect(),
         load_balancer: LoadBalancer { ingress: points.iter().map(Point::from).collect() },
     }
@@ -198,7 +207,12 @@ fn phase(id: &GatewayId, own: &Declared, facts: &Facts<'_>, unread: &[String]) -
         return (Phase::Failed, problem.clone());
     }
     if !facts.acknowledged.contains(id) {
-        let message = "no Envoy of this gateway has acknowledged its configuration yet".to_owned();
+        let mut message =
+            "no Envoy of this gateway has acknowledged its configuration yet".to_owned();
+        let trouble = facts.provisions.get(id).map(Provision::trouble).unwrap_or_default();
+        if !trouble.is_empty() {
+            message = format!("{message}: {trouble}");
+        }
         let is_overdue = facts.overdue.contains(id);
         return (if is_overdue { Phase::Failed } else { Phase::Pending }, message);
     }

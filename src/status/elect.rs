@@ -27,9 +27,9 @@ const ACKNOWLEDGED: &str = "convoy.dev/acknowledged";
 
 /// Whether this replica writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tenure {
+pub struct Tenure {
     /// Which one it is; 0 before the first.
-    pub(super) term: u64,
+    pub term: u64,
     held_until: Option<Instant>,
     /// What the replicas have told each other.
     pub(super) acknowledged: BTreeSet<String>,
@@ -37,7 +37,7 @@ pub(super) struct Tenure {
 
 impl Tenure {
     /// Whether a request may be made now.
-    pub(super) fn is_held(&self, now: Instant) -> bool {
+    pub fn is_held(&self, now: Instant) -> bool {
         self.held_until.is_some_and(|until| now < until)
     }
 }

@@ -16,6 +16,7 @@ mod events;
 mod lease;
 mod members;
 mod plan;
+mod provision;
 mod run;
 mod service;
 mod state;
@@ -39,7 +40,7 @@ use crate::{
     settings::StatusTimings,
     source::{kube::SourceMeter, registry::Registrations},
     status::{
-        elect::{Candidate, Tenure},
+        elect::Candidate,
         lease::{Election, Knowledge, Terms},
         plan::{Pace, Queue},
         run::Loop,
@@ -47,6 +48,9 @@ use crate::{
         writer::Writer,
     },
 };
+
+pub use elect::Tenure;
+pub use provision::{Provision, Provisions};
 
 /// What to write, and as whom.
 #[derive(Clone, Debug)]
@@ -72,6 +76,8 @@ pub struct Inputs {
     pub registrations: watch::Receiver<Registrations>,
     /// When members were last in contact.
     pub traffic: SourceMeter,
+    /// What is known of managed Envoys.
+    pub provisions: watch::Receiver<Arc<Provisions>>,
 }
 
 /// Writes that may be made at once after a pause: one change of a gateway with a few Ingresses is
@@ -85,10 +91,16 @@ const MAX_EVENTS: usize = 4096;
 #[derive(Debug)]
 pub struct Handle {
     stop: watch::Sender<bool>,
+    tenure: watch::Receiver<Tenure>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Handle {
+    /// Whether this replica may write, for whoever else writes to the fleet.
+    pub fn tenure(&self) -> watch::Receiver<Tenure> {
+        self.tenure.clone()
+    }
+
     /// Stops writing and gives the lease back.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
@@ -130,7 +142,7 @@ pub fn spawn(
     };
     let own = Loop {
         inputs,
-        tenure: held,
+        tenure: held.clone(),
         addresses: published,
         knowledge,
         writer,
@@ -149,7 +161,7 @@ pub fn spawn(
         let follow = service::follow(client, name, publish_addresses, addresses);
         tasks.push(tokio::spawn(until_stopped(follow, stopped)));
     }
-    Handle { stop, tasks }
+    Handle { stop, tenure: held, tasks }
 }
 
 /// The host's name, which in a Pod is the Pod's, and something that a second process on the same

@@ -70,6 +70,7 @@ impl Loop {
                 Ok(()) = self.inputs.registrations.changed() => {}
                 Ok(()) = self.tenure.changed() => {}
                 Ok(()) = self.addresses.changed() => {}
+                Ok(()) = self.inputs.provisions.changed() => {}
             }
         }
     }
@@ -79,6 +80,7 @@ impl Loop {
         let report = self.inputs.report.borrow_and_update().clone();
         let tenure = self.tenure.borrow_and_update().clone();
         let addresses = self.addresses.borrow_and_update().clone();
+        let provisions = self.inputs.provisions.borrow_and_update().clone();
         let acknowledged = self.acknowledged(&report, &tenure, now);
         let overdue = self.desired.overdue(&report, &acknowledged, now, self.timings.lonely);
         let observed = self.observed.iter().flat_map(|own| &own.gateways);
@@ -93,10 +95,12 @@ impl Loop {
             overdue: &overdue,
             listening: &listening,
             addresses: &addresses,
+            provisions: &provisions,
         });
         let registrations = self.inputs.registrations.borrow_and_update().clone();
         let traffic = self.inputs.traffic.read();
-        let members = members::rows(&registrations, &report, &traffic, &self.timings);
+        let mut members = members::rows(&registrations, &report, &traffic, &self.timings);
+        members.findings.extend(provisions.values().flat_map(|own| own.findings.iter().cloned()));
         let Changes { keys, gone } =
             self.desired.replace(&report, gateways, members, &self.timings);
         keys.into_iter().for_each(|key| self.queue.touch(key, now));

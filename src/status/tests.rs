@@ -245,6 +245,10 @@ impl Envoys for Crowd {
     fn totals(&self) -> BTreeMap<Kind, StreamTotals> {
         BTreeMap::new()
     }
+
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
 }
 
 fn c1() -> MemberId {
@@ -261,6 +265,8 @@ fn report(ingresses: &[&str]) -> Report {
         members: [member.clone()].into(),
         listens: true,
         addresses: Vec::new(),
+        instance: None,
+        envoy_account: None,
     };
     let row = MemberReport { state: MemberState::Live, synced: true, ..MemberReport::default() };
     let mut attachments = Attachments::default();
@@ -296,7 +302,13 @@ fn replica(api: &Api, identity: &str, has_envoys: bool, first: Report) -> Replic
     let envoys = Arc::new(Crowd(has_envoys));
     let contact = Traffic { last_contact: Some(SystemTime::now()), ..Traffic::default() };
     let traffic = SourceMeter::counted([(Scope::Member(c1()), contact)]);
-    let inputs = Inputs { report, envoys, registrations: registered, traffic };
+    let inputs = Inputs {
+        report,
+        envoys,
+        registrations: registered,
+        traffic,
+        provisions: watch::channel(Arc::default()).1,
+    };
     let handle = spawn(api.client.clone(), inputs, meter.clone(), options, TIMINGS);
     Replica { reports, registrations, meter, handle }
 }

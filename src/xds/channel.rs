@@ -430,6 +430,9 @@ impl Channel {
         }
         let event = flight.event.filter(|_| error.is_none());
         self.suspect = error.is_some();
+        if self.suspect && flight.names.len() > 1 {
+            self.send_again_alone(&flight.names);
+        }
         self.refusals += u64::from(error.is_some());
         self.last_error = error.clone().unwrap_or_default();
         if let Some(revision) = flight.completes.filter(|_| self.ledger.is_settled()) {
@@ -437,6 +440,22 @@ impl Channel {
         }
         let names = flight.names.into_iter().map(|(name, _)| name).collect();
         Some(Answer { names, error, event })
+    }
+
+    /// Envoy takes nothing of a response with one bad resource, and a fresh one would be without the
+    /// good ones for ever (faults.md D1). Each is due again, alone because the channel is suspect.
+    fn send_again_alone(&mut self, names: &[(Arc<str>, Version)]) {
+        match self.kind {
+            // xds: of these it takes the good ones.
+            Kind::Cluster | Kind::Listener => {}
+            Kind::Endpoint | Kind::Route | Kind::Secret => {
+                let is_newest = |(name, version): &&(Arc<str>, Version)| {
+                    self.ledger.is_at(name, *version) && self.subscription.sees(name)
+                };
+                let again = names.iter().filter(is_newest).map(|(name, _)| name.clone());
+                self.forced.extend(again);
+            }
+        }
     }
 
     /// When the response in flight stops to block.

@@ -4,20 +4,16 @@
 
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 
-use crate::key::{GatewayId, ObjectKind};
+use crate::key::GatewayId;
 
-/// From `node.cluster` to a gateway, which need not exist; `None` if no gateway can be meant.
-pub type Resolver = fn(&str) -> Option<GatewayId>;
-
-/// The gateway that `node.cluster` names: `kind/name`, or the bare name.
-pub fn by_cluster(cluster: &str) -> Option<GatewayId> {
-    let name = match cluster.split_once('/') {
-        Some((kind, name)) if kind == ObjectKind::MseIngressConfig.as_str() => name,
-        Some(_) => return None,
-        None => cluster,
-    };
-    let ok = !name.is_empty() && !name.contains('/');
-    ok.then(|| GatewayId::mse(name))
+/// The gateway that `node.cluster` names: `kind/name`, or the bare name. It need not exist; `None` if
+/// no gateway can be meant.
+pub(crate) fn by_cluster(cluster: &str) -> Option<GatewayId> {
+    match cluster {
+        "" => None,
+        bare if !bare.contains('/') => Some(GatewayId::mse(bare)),
+        id => GatewayId::parse(id),
+    }
 }
 
 /// The version of the Envoy, as `1.40.0` where it says so.

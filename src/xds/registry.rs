@@ -15,14 +15,17 @@ use std::{
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
-use crate::snapshot::Kind;
+use crate::{
+    snapshot::Kind,
+    xds::refused::{Refusals, Refused},
+};
 
 /// One connected Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoyStatus {
     /// `node.id`.
     pub node_id: String,
-    /// Id of the gateway that `node.cluster` names.
+    /// Id of the gateway that it sees.
     pub gateway: String,
     /// Whether that gateway exists.
     pub gateway_found: bool,
@@ -69,6 +72,8 @@ pub struct Counters {
     pub expired_leases: u64,
     /// Requests for types that are not served.
     pub unknown_types: u64,
+    /// Connections and streams that were refused.
+    pub refused: BTreeMap<Refused, u64>,
     /// By type.
     pub kinds: BTreeMap<Kind, KindCounters>,
 }
@@ -104,6 +109,7 @@ pub(crate) struct Meter {
     pub stale_nonces: AtomicU64,
     pub expired_leases: AtomicU64,
     pub unknown_types: AtomicU64,
+    pub refusals: Refusals,
     kinds: [KindMeter; Kind::ALL.len()],
 }
 
@@ -171,6 +177,7 @@ impl EnvoyRegistry {
             stale_nonces: self.meter.stale_nonces.load(Relaxed),
             expired_leases: self.meter.expired_leases.load(Relaxed),
             unknown_types: self.meter.unknown_types.load(Relaxed),
+            refused: Refused::ALL.map(|own| (own, self.meter.refusals.count(own))).into(),
             kinds: Kind::ALL.into_iter().map(|k| (k, kind(k))).collect(),
         }
     }

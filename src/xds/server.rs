@@ -1,6 +1,6 @@
-//! The ADS server: a listening socket, and a task for each stream.
+//! The ADS server: HTTP/2 over the connections that `listen` lets in, and a task for each stream.
 //!
-//! Owns the transport and its limits. Must not know the protocol. Cost: what the streams cost.
+//! Owns HTTP and its limits. Must not know the protocol. Cost: what the streams cost.
 
 use std::{
     convert::Infallible,
@@ -14,27 +14,25 @@ use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, Disc
 use http::header::CONTENT_TYPE;
 use prost::Message;
 use tokio::{
-    net::TcpListener,
     sync::{mpsc, watch},
     time::sleep,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
     body::Body,
     codegen::Service,
     metadata::GRPC_CONTENT_TYPE,
     server::NamedService,
-    transport::{
-        self, Server,
-        server::{TcpConnectInfo, TcpIncoming},
-    },
+    transport::{self, Server},
 };
 
 use crate::{
     settings::{Mechanisms, Timings},
     snapshot::Publisher,
     xds::{
-        node::Resolver,
+        access::{Peer, Proof, authenticate},
+        listen::{Access, Listener, accept},
         registry::EnvoyRegistry,
         request::{Request, Variant},
         session::Rules,
@@ -53,6 +51,13 @@ const MAX_STREAMS_PER_CONNECTION: u32 = 16;
 /// Headers of an Envoy are a few hundred bytes (faults.md S15).
 const MAX_HEADER_BYTES: u32 = 16 << 10;
 
+/// Streams of a connection that were reset before they were served. Envoy resets none of its few; more
+/// than this at once is an attack, and ends the connection (faults.md S15).
+const MAX_PENDING_RESETS: usize = 16;
+
+/// Connections that are let in and not yet taken by HTTP: it takes them at once.
+const INCOMING: usize = 16;
+
 /// How long connections may take to close after their streams ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -61,7 +66,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub struct AdsServer {
     publisher: Arc<Publisher>,
     registry: Arc<EnvoyRegistry>,
-    resolve: Resolver,
     rules: Rules,
     timings: Timings,
 }
@@ -71,19 +75,19 @@ impl AdsServer {
     pub fn new(
         publisher: Arc<Publisher>,
         registry: Arc<EnvoyRegistry>,
-        resolve: Resolver,
         mechanisms: &Mechanisms,
         timings: &Timings,
     ) -> AdsServer {
         let rules = Rules::new(mechanisms, timings);
-        AdsServer { publisher, registry, resolve, rules, timings: *timings }
+        AdsServer { publisher, registry, rules, timings: *timings }
     }
 
-    /// Serves until `shutdown` completes; then tells every Envoy to go elsewhere, ends the
+    /// Serves whom `access` lets in until `shutdown` completes; then tells every Envoy to go elsewhere, ends the
     /// streams and waits a bounded time for the connections to close.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listener: Listener,
+        access: Access,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), transport::Error> {
         let (stop, stopping) = watch::channel(false);
@@ -97,20 +101,26 @@ impl AdsServer {
             shutdown.await;
             stop.send_replace(true);
         };
-        let AdsServer { publisher, registry, resolve, rules, timings } = self;
-        let ads = Ads { shared: Shared { publisher, registry, resolve, rules, stopping } };
+        let AdsServer { publisher, registry, rules, timings } = self;
+        let tokens = match &access {
+            Access::Open => None,
+            Access::Tls { tokens, .. } => tokens.clone(),
+        };
+        let (connections, incoming) = mpsc::channel(INCOMING);
+        let until = stopping.clone();
+        let accepting = accept(listener, access, registry.clone(), connections, until);
+        let ads = Ads { shared: Shared { publisher, registry, tokens, rules, stopping } };
         let serving = Server::builder()
             .http2_keepalive_interval(Some(timings.keepalive_interval))
             .http2_keepalive_timeout(Some(timings.keepalive_timeout))
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
             .add_service(ads)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                signal,
-            );
+            .serve_with_incoming_shutdown(ReceiverStream::new(incoming), signal);
+        // In one task, so that the socket is closed with whatever ends it.
         tokio::select! {
-            result = serving => result,
+            (result, ()) = async { tokio::join!(serving, accepting) } => result,
             () = drain_limit => Ok(()),
         }
     }
@@ -118,7 +128,7 @@ impl AdsServer {
 
 /// The service: two methods, both streams. It is written by hand because the generated one would
 /// put the responses through tonic's buffer (`wire::Responses`).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Ads {
     shared: Shared,
 }
@@ -153,13 +163,28 @@ impl Ads {
     where
         M: Message + Default + Into<Request> + 'static,
     {
-        let connection = request.extensions().get::<TcpConnectInfo>();
-        let peer = connection.and_then(TcpConnectInfo::remote_addr);
+        let peer = request.extensions().get::<Peer>();
+        let (proof, address) =
+            peer.map_or((&Proof::Nothing, None), |peer| (&peer.proof, peer.address));
+        let caller = match authenticate(proof, request.headers(), self.shared.tokens.as_ref()) {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                self.shared.registry.meter.refusals.add(refusal.kind(), address, &refusal);
+                return Status::from(refusal).into_http();
+            }
+        };
         let decoder = RequestDecoder::<M>::new();
         let body = request.into_body();
         let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST_BYTES));
         let (responses, frames) = mpsc::channel(1);
-        tokio::spawn(stream::run(self.shared.clone(), variant, peer, requests, responses));
+        tokio::spawn(stream::run(
+            self.shared.clone(),
+            variant,
+            caller,
+            address,
+            requests,
+            responses,
+        ));
         let mut response = http::Response::new(Body::new(Responses::new(frames)));
         response.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
         response

@@ -21,8 +21,9 @@ use crate::{
     key::GatewayId,
     snapshot::{Kind, Publisher, Subscription},
     xds::{
+        access::{Caller, Tokens},
         channel::Answer,
-        node::{Resolver, agent_version},
+        node::agent_version,
         registry::{EnvoyRegistry, EnvoyStatus, Record, TypeStatus},
         request::{Request, Variant},
         session::{Outcome, Rules, Session},
@@ -38,40 +39,22 @@ const STALL_LIMIT: Duration = Duration::from_secs(60);
 const MAX_REASON: usize = 300;
 
 /// What all streams share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub publisher: Arc<Publisher>,
     pub registry: Arc<EnvoyRegistry>,
-    pub resolve: Resolver,
+    /// What verifies bearer tokens, if they are accepted.
+    pub tokens: Option<Tokens>,
     pub rules: Rules,
     /// True once the server stops.
     pub stopping: watch::Receiver<bool>,
-}
-
-/// Why a stream ends before the Envoy ends it.
-#[derive(Debug, PartialEq, Eq)]
-enum Refusal {
-    MissingNode,
-    NoGateway(String),
-}
-
-impl From<Refusal> for Status {
-    fn from(refusal: Refusal) -> Status {
-        match refusal {
-            Refusal::MissingNode => {
-                Status::invalid_argument("the first request names no node.id: start Envoy with one")
-            }
-            Refusal::NoGateway(cluster) => Status::invalid_argument(format!(
-                "node.cluster `{cluster}` names no gateway: it must be the name of an MseIngressConfig"
-            )),
-        }
-    }
 }
 
 /// Serves one stream until the Envoy or the server ends it.
 pub(crate) async fn run<M: Into<Request>>(
     shared: Shared,
     variant: Variant,
+    caller: Caller,
     peer: Option<SocketAddr>,
     mut requests: Streaming<M>,
     responses: mpsc::Sender<Result<Frame, Status>>,
@@ -91,10 +74,10 @@ pub(crate) async fn run<M: Into<Request>>(
             return;
         }
     };
-    let (node, gateway) = match identify(first.node.as_ref(), shared.resolve) {
+    let (node, gateway) = match caller.gateway(first.node.as_ref()) {
         Ok(identity) => identity,
         Err(refusal) => {
-            warn!(?peer, reason = ?refusal, "refused an ads stream");
+            shared.registry.meter.refusals.add(refusal.kind(), peer, &refusal);
             // The receiver is gone only if the Envoy is.
             let _ = responses.send(Err(refusal.into())).await;
             return;
@@ -126,13 +109,6 @@ pub(crate) async fn run<M: Into<Request>>(
         info!(reason = end, "ads stream ended");
     };
     serve.instrument(span).await;
-}
-
-fn identify(node: Option<&Node>, resolve: Resolver) -> Result<(Node, GatewayId), Refusal> {
-    let node = node.filter(|node| !node.id.is_empty()).ok_or(Refusal::MissingNode)?;
-    let gateway = resolve(&node.cluster);
-    let gateway = gateway.ok_or_else(|| Refusal::NoGateway(node.cluster.clone()))?;
-    Ok((node.clone(), gateway))
 }
 
 fn warn_if_unknown(publisher: &Publisher, node: &Node, gateway: &GatewayId) {

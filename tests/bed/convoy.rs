@@ -3,27 +3,29 @@
 use convoy::{
     bootstrap::{
         self, AdminAddress, BootstrapOptions, DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_HEAP_BYTES,
-        METRICS_PORT, XdsAddress,
+        XdsAddress,
     },
     diag::Diag,
-    serve::{self, Handle, Options, Source},
+    serve::{self, Handle, Options, Source, XdsOptions, XdsSecurity},
     settings::{GatewayDefaults, Mechanisms, Timings},
+    xds::XdsListen,
 };
 
-use super::{
-    Variant,
-    envoy::ADMIN,
-    netns::{CONTROL_PLANE, GATEWAY},
-};
+use super::{Variant, envoy::ADMIN, netns::CONTROL_PLANE};
 
 /// Convoy, serving a fleet.
 pub(crate) struct Convoy(Handle);
 
 impl Convoy {
-    pub(crate) async fn start(source: Source, mechanisms: Mechanisms, timings: Timings) -> Convoy {
+    pub(crate) async fn start(
+        source: Source,
+        security: XdsSecurity,
+        mechanisms: Mechanisms,
+        timings: Timings,
+    ) -> Convoy {
         let options = Options {
             source,
-            xds_listen: CONTROL_PLANE,
+            xds: XdsOptions { listen: XdsListen::Tcp(CONTROL_PLANE), security, tokens: false },
             admin_listen: (CONTROL_PLANE.ip(), 0).into(),
             defaults: GatewayDefaults::default(),
             mechanisms,
@@ -64,13 +66,14 @@ pub(crate) fn bootstrap_options(gateway: &str, node: &str, variant: Variant) -> 
     BootstrapOptions {
         gateway: gateway.to_owned(),
         node_id: node.to_owned(),
-        xds: XdsAddress { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        xds: XdsAddress::Host { host, port: CONTROL_PLANE.port().try_into().unwrap() },
+        tls: None,
         variant: match variant {
             Variant::Delta => bootstrap::Variant::Delta,
             Variant::Sotw => bootstrap::Variant::Sotw,
         },
         admin: AdminAddress::Tcp(ADMIN),
-        metrics: Some((GATEWAY, METRICS_PORT).into()),
+        metrics: None,
         max_heap_bytes: DEFAULT_MAX_HEAP_BYTES,
         max_connections: DEFAULT_MAX_CONNECTIONS,
     }

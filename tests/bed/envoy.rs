@@ -158,7 +158,7 @@ impl Drop for Envoy {
 }
 
 /// `ENVOY_BIN`, then `PATH`, then what `make` fetched into `target/envoy/`.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ENVOY_BIN") {
         return path.into();
     }

@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use ::convoy::{
     diag::Reason,
+    serve::XdsSecurity,
     settings::{Mechanisms, Timings},
 };
 use tempfile::TempDir;
@@ -57,6 +58,8 @@ pub(crate) struct Bed {
     /// Read when the control plane starts.
     pub(crate) mechanisms: Mechanisms,
     /// Read when the control plane starts.
+    pub(crate) security: XdsSecurity,
+    /// Read when the control plane starts.
     pub(crate) timings: Timings,
     /// Once started.
     pub(crate) envoy: Option<Envoy>,
@@ -79,6 +82,8 @@ impl Bed {
             variant,
             fleet,
             mechanisms: Mechanisms::ALL,
+            // What is told over xDS does not depend on it; its own tests choose another.
+            security: XdsSecurity::Plaintext,
             timings: Timings::PRODUCTION,
             envoy: None,
             convoy: None,
@@ -206,7 +211,9 @@ impl Bed {
     }
 
     pub(crate) async fn start_convoy(&mut self) {
-        let convoy = Convoy::start(self.fleet.source(), self.mechanisms, self.timings).await;
+        let security = self.security.clone();
+        let convoy =
+            Convoy::start(self.fleet.source(), security, self.mechanisms, self.timings).await;
         self.convoy = Some(convoy);
     }
 
@@ -241,6 +248,10 @@ impl Bed {
         let bootstrap = convoy::bootstrap(gateway, "second", self.variant);
         let (envoy, address) = Envoy::start_elsewhere(&bootstrap, &self.dir.path().join("second"));
         (envoy, Client::plain((address, 80).into()))
+    }
+
+    pub(crate) fn convoy(&self) -> &Convoy {
+        self.convoy.as_ref().expect("the test started its Convoy")
     }
 
     pub(crate) fn envoy(&self) -> &Envoy {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::program::{NAMESPACE, VALUES, container, convoy, objects, of_kind, pods, rendered};
+use crate::program::{NAMESPACE, VALUES, convoy, objects, of_kind, pod, rendered};
 
 /// Rules by kind and namespace of their role.
 fn granted(objects: &[Value]) -> BTreeMap<(String, String), Value> {
@@ -19,12 +19,15 @@ pub(crate) fn fault_s03_the_chart_grants_the_table_and_nothing_else() {
         let table = convoy(&[&["account"][..], flags].concat()).unwrap();
         assert_eq!(granted(&rendered(values)), granted(&objects(&table)), "{values:?}");
     };
-    check(None, &[]);
-    let service = "--publish-service=convoy-system/convoy-web";
-    check(Some("gateway"), &["--fleet-network=underlay", service]);
-    check(Some("everything"), &["--fleet-network=overlay"]);
+    let managed = "--manage-gateways";
+    check(None, &[managed]);
+    let service = "--publish-service=edge/envoy";
+    let without = "--no-authority";
+    check(Some("brought"), &["--fleet-network=underlay", service, without]);
+    check(Some("development"), &[without, managed]);
+    check(Some("everything"), &["--fleet-network=overlay", managed]);
     let secrets = "--secret-namespace=shop,convoy-system";
-    check(Some("narrow"), &[secrets, "--publish-service=edge/envoy"]);
+    check(Some("narrow"), &[secrets, service, managed]);
     // Of roles that somebody brings, none is made.
     assert!(granted(&rendered(Some("bare"))).is_empty());
 }
@@ -32,9 +35,7 @@ pub(crate) fn fault_s03_the_chart_grants_the_table_and_nothing_else() {
 pub(crate) fn every_role_is_bound_to_the_account_of_convoy() {
     for values in VALUES {
         let objects = rendered(values);
-        let pods = pods(&objects);
-        let pod = pods.iter().find(|pod| container(pod, "convoy").is_some()).unwrap();
-        let account = &pod["spec"]["serviceAccountName"];
+        let account = &pod(&objects)["spec"]["serviceAccountName"];
         let subjects = json!([{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}]);
         for kind in ["ClusterRole", "Role"] {
             let (roles, bindings) =

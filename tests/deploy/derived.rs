@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::program::{CHART, CRDS, convoy, of_kind, rendered, rendered_install_yaml, root};
+use crate::program::{CHART, CRDS, rendered_install_yaml, root};
 
 #[track_caller]
 fn read(path: impl AsRef<Path>) -> String {
@@ -21,7 +21,6 @@ pub(crate) fn copies_are_up_to_date() {
     let check = |original: &str, copy: &str| {
         assert_eq!(read(original), read(copy), "{copy}: `make install-yaml` copies it");
     };
-    check("envoy/bootstrap.yaml", &format!("{CHART}/files/bootstrap.yaml"));
     let copies = format!("{CRDS}/files");
     assert_eq!(names("deploy/crds"), names(&copies));
     for name in names(&copies) {
@@ -34,18 +33,19 @@ pub(crate) fn install_yaml_is_up_to_date() {
     assert_eq!(read("deploy/install.yaml"), rendered, "`make install-yaml` writes it");
 }
 
-/// With the constants, which the chart cannot read from the code.
-pub(crate) fn the_bootstrap_is_what_convoy_prints() {
-    let objects = rendered(Some("gateway"));
-    let printed = convoy(&[
-        "bootstrap",
-        "--gateway=web",
-        "--xds=convoy.convoy-system.svc:18000",
-        "--admin-listen=/run/envoy/admin.sock",
-        "--node-id=set by --service-node",
-    ]);
-    let config = of_kind(&objects, "ConfigMap")[0]["data"]["envoy.yaml"].as_str().unwrap();
-    assert_eq!(config.trim_end(), printed.unwrap().trim_end());
+/// One version and one toolchain, wherever they are said.
+pub(crate) fn versions_agree() {
+    let check = |file: &str, expect: &str| {
+        assert!(read(file).lines().any(|line| line == expect), "{file}: no line {expect:?}");
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    for chart in [CHART, CRDS] {
+        check(&format!("{chart}/Chart.yaml"), &format!("version: {version}"));
+        check(&format!("{chart}/Chart.yaml"), &format!("appVersion: {version}"));
+    }
+    check("Dockerfile", &format!("FROM rust:{}-bookworm AS build", env!("CARGO_PKG_RUST_VERSION")));
+    let build = format!("docker build --push -t REGISTRY/convoy:{version} .");
+    check("README.md", &format!("    {build}"));
 }
 
 pub(crate) fn the_readme_lists_the_values() {

@@ -69,7 +69,12 @@ fn exposed(scraped: &str) -> BTreeSet<String> {
 /// What `/metrics` of a Convoy answers.
 fn scrape() -> String {
     let serve = Command::new(env!("CARGO_BIN_EXE_convoy"))
-        .args(["serve", "--xds-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"])
+        .args([
+            "serve",
+            "--xds-listen=127.0.0.1:0",
+            "--xds-plaintext",
+            "--admin-listen=127.0.0.1:0",
+        ])
         .args(["--log-format=json", "--fleet-dir"])
         .arg(root().join("examples/zone-dr"))
         .stderr(Stdio::piped())

@@ -14,8 +14,8 @@ pub(crate) const CRDS: &str = "deploy/helm/convoy-crds";
 pub(crate) const NAMESPACE: &str = "convoy-system";
 
 /// The chart's own values, and those in `tests/deploy/values/`.
-pub(crate) const VALUES: [Option<&str>; 5] =
-    [None, Some("bare"), Some("everything"), Some("gateway"), Some("narrow")];
+pub(crate) const VALUES: [Option<&str>; 6] =
+    [None, Some("bare"), Some("brought"), Some("development"), Some("everything"), Some("narrow")];
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,17 +95,25 @@ pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-/// The Pods that Deployments make.
-pub(crate) fn pods(objects: &[Value]) -> Vec<&Value> {
-    let deployments = of_kind(objects, "Deployment").into_iter();
-    deployments.map(|deployment| &deployment["spec"]["template"]).collect()
+/// The only object of this kind, if there is one.
+#[track_caller]
+pub(crate) fn only<'a>(objects: &'a [Value], kind: &str) -> Option<&'a Value> {
+    let found = of_kind(objects, kind);
+    assert!(found.len() < 2, "{found:?}");
+    found.first().copied()
 }
 
-/// The only container of the Pod, if it has this name.
-pub(crate) fn container<'a>(pod: &'a Value, name: &str) -> Option<&'a Value> {
-    let containers = pod["spec"]["containers"].as_array().unwrap();
-    assert_eq!(containers.len(), 1, "{pod}");
-    containers.iter().find(|container| container["name"] == name)
+/// The Pod of Convoy: there is no other Deployment.
+#[track_caller]
+pub(crate) fn pod(objects: &[Value]) -> &Value {
+    &only(objects, "Deployment").unwrap()["spec"]["template"]
+}
+
+/// The only container of a Pod.
+#[track_caller]
+pub(crate) fn container(pod: &Value) -> &Value {
+    let [container] = &pod["spec"]["containers"].as_array().unwrap()[..] else { panic!("{pod}") };
+    container
 }
 
 /// The elements of a list of texts.

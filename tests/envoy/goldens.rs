@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use convoy::{
     key::GatewayId,
-    serve::{self, Handle, Source},
+    serve::{self, Handle, Source, XdsSecurity},
     settings::{GatewayDefaults, Mechanisms, Timings},
     snapshot::{GatewayView, Kind},
 };
@@ -34,6 +34,7 @@ async fn golden_fleets_are_accepted(bed: &mut Bed) {
         let expected = serve::translate(&case.dir, &GatewayDefaults::default()).unwrap().views;
         let convoy = Convoy::start(
             Source::Directory(case.dir.clone()),
+            XdsSecurity::Plaintext,
             Mechanisms::ALL,
             Timings::PRODUCTION,
         )

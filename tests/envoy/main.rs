@@ -9,6 +9,8 @@
 mod access_log;
 #[path = "../bed/mod.rs"]
 mod bed;
+mod drain;
+mod edge;
 mod gates;
 mod goldens;
 mod harness;
@@ -16,6 +18,7 @@ mod hosts;
 mod long_lived;
 mod mechanisms;
 mod paths;
+mod proof;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod selftest;
@@ -42,10 +45,13 @@ fn all() -> Vec<Row> {
         withholding::rows(),
         failover::rows(),
         mechanisms::rows(),
+        proof::rows(),
         long_lived::rows(),
+        drain::rows(),
         access_log::rows(),
         tracing::rows(),
         rows::alone(gates::rows()),
+        edge::rows(),
         goldens::rows(),
     ]
     .into_iter()

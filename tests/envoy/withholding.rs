@@ -13,9 +13,9 @@ use convoy::{
     snapshot::Publisher,
     source::directory,
     store::{Change, Health},
-    xds::{AdsServer, EnvoyRegistry, EnvoyStatus, by_cluster},
+    xds::{Access, AdsServer, EnvoyRegistry, EnvoyStatus, Listener, XdsListen},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     bed::{
@@ -49,10 +49,10 @@ impl Convoy {
     async fn start() -> Convoy {
         let (publisher, envoys) = <(Arc<Publisher>, Arc<EnvoyRegistry>)>::default();
         let (mechanisms, timings) = (Mechanisms::ALL, Timings::PRODUCTION);
-        let ads =
-            AdsServer::new(publisher.clone(), envoys.clone(), by_cluster, &mechanisms, &timings);
-        let listener = TcpListener::bind(CONTROL_PLANE).await.unwrap();
-        let serve = async { ads.serve(listener, std::future::pending()).await.unwrap() };
+        let ads = AdsServer::new(publisher.clone(), envoys.clone(), &mechanisms, &timings);
+        let listener = Listener::bind(&XdsListen::Tcp(CONTROL_PLANE)).await.unwrap();
+        let serve =
+            async { ads.serve(listener, Access::Open, std::future::pending()).await.unwrap() };
         let settings = Settings { mechanisms, defaults: GatewayDefaults::default() };
         Convoy { engine: Engine::new(settings), publisher, envoys, server: tokio::spawn(serve) }
     }

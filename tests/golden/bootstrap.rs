@@ -18,6 +18,7 @@ fn envoy_accepts_every_variant() {
                 gateway: "web".into(),
                 node_id: "web-1".into(),
                 xds: "127.0.0.1:18000".parse().unwrap(),
+                tls: None,
                 variant,
                 admin,
                 metrics: Some(([127, 0, 0, 1], 0).into()),

@@ -7,7 +7,7 @@ use convoy::{
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
         Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
-        LocalityShare, PathMatch, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch,
+        LocalityShare, PathMatch, Port, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch,
         VirtualHost,
     },
 };
@@ -58,8 +58,8 @@ pub(crate) fn gateway() -> Gateway {
         id: GatewayId::mse("web"),
         members: Arc::new([]),
         listen_address: [127, 0, 0, 1].into(),
-        http_port: 8080,
-        https_port: 8443,
+        http_port: Port::direct(8080),
+        https_port: Port::direct(8443),
         ready_port: 19003,
         access_log: false,
         tracing: None,

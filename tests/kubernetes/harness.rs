@@ -58,8 +58,20 @@ const FAILED: &str = "step failed";
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) members: &'static [&'static str],
+    pub(crate) fleet: Ground,
     pub(crate) order: Order,
     pub(crate) steps: &'static [Step],
+}
+
+/// What a scenario finds in the fleet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Convoy's kinds and its account.
+    Prepared,
+    /// Machines too.
+    Machines,
+    /// Machines, and nothing of Convoy's.
+    Bare,
 }
 
 /// How the steps of a scenario depend on each other.
@@ -102,11 +114,15 @@ pub(crate) use steps;
 /// A story in [`steps`].
 macro_rules! scenario {
     ($name:literal, $members:expr; $($step:ident),+ $(,)?) => {
+        $crate::harness::scenario! { $name, $members, fleet: Prepared; $($step),+ }
+    };
+    ($name:literal, $members:expr, fleet: $ground:ident; $($step:ident),+ $(,)?) => {
         $crate::harness::steps! { $($step),+ }
 
         pub(crate) const SCENARIO: $crate::harness::Scenario = $crate::harness::Scenario {
             name: $name,
             members: $members,
+            fleet: $crate::harness::Ground::$ground,
             order: $crate::harness::Order::Story,
             steps: STEPS,
         };
@@ -273,7 +289,7 @@ fn play(part: impl FnOnce(&Runtime)) -> ExitCode {
 /// Plays steps by the names that come in, until no more do.
 fn play_steps(runtime: &Runtime, scenario: Scenario) {
     let start = Instant::now();
-    let mut scene = runtime.block_on(Scene::open(scenario.members));
+    let mut scene = runtime.block_on(Scene::open(scenario.members, scenario.fleet));
     if scenario.order == Order::Any {
         scene.install_proxied(scenario.members);
     }

@@ -19,6 +19,10 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod identity;
+mod infra;
+mod install;
+mod isolated;
 mod latency;
 mod members;
 mod paced;
@@ -29,6 +33,7 @@ mod replica;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod scene;
+mod services;
 mod status;
 mod table;
 mod workload;
@@ -40,9 +45,16 @@ fn main() -> ExitCode {
         return paced::run(options);
     }
     // The bed's own tests run no Convoy.
-    let bed = vec![pods::SCENARIO];
-    let scenarios =
-        vec![guide::SCENARIO, table::scenario(), registration::SCENARIO, chart::SCENARIO];
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
+    let scenarios = vec![
+        guide::SCENARIO,
+        table::scenario(),
+        registration::SCENARIO,
+        identity::SCENARIO,
+        chart::SCENARIO,
+        infra::SCENARIO,
+        install::SCENARIO,
+    ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())
 }

@@ -8,10 +8,11 @@ use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode};
 use convoy::{
     gateway::Address,
     key::ObjectName,
-    serve::{self, Kubernetes, Source},
+    serve::{self, Kubernetes, Source, XdsOptions, XdsSecurity},
     settings::{GatewayDefaults, Mechanisms, SourceTimings, StatusTimings, Timings},
     source::{kube::connect, registry::DEFAULT_NAMESPACES},
     status,
+    xds::XdsListen,
 };
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,8 +78,13 @@ async fn complete(options: Options) -> serve::Options {
             client: connect(Some(&kubeconfig), None).await.unwrap(),
             namespaces: DEFAULT_NAMESPACES.map(str::to_owned).into(),
             status: Some(status),
+            infra: None,
         }),
-        xds_listen: xds,
+        xds: XdsOptions {
+            listen: XdsListen::Tcp(xds),
+            security: XdsSecurity::Plaintext,
+            tokens: false,
+        },
         admin_listen: admin,
         defaults: GatewayDefaults::default(),
         mechanisms: Mechanisms::ALL,

@@ -27,6 +27,7 @@ pub(crate) struct Replica {
     pub(crate) xds: SocketAddr,
     /// Where health, metrics and inspection are.
     pub(crate) admin: SocketAddr,
+    pub(crate) manages_gateways: bool,
 }
 
 impl Replica {
@@ -34,15 +35,17 @@ impl Replica {
     /// for it.
     pub(crate) fn start(world: &World, number: u8) -> Replica {
         Replica::run(world, number, env!("CARGO_BIN_EXE_convoy").as_ref(), |own| {
-            vec![
-                "serve".to_owned(),
-                format!("--kubeconfig={}", own.kubeconfig.display()),
-                format!("--xds-listen={}", own.xds),
-                format!("--admin-listen={}", own.admin),
-                format!("--publish-address={GATEWAY}"),
-                "--lease-namespace=convoy-system".to_owned(),
-            ]
+            [operated(own), vec!["--xds-plaintext".to_owned()]].concat()
         })
+    }
+
+    /// The same with an authority of its own, and with managed gateways.
+    pub(crate) fn managing(world: &World, number: u8) -> Replica {
+        let managed = ["--manage-gateways", "--gateway-drain-image=convoy"].map(str::to_owned);
+        let replica = Replica::run(world, number, env!("CARGO_BIN_EXE_convoy").as_ref(), |own| {
+            [operated(own), managed.into()].concat()
+        });
+        Replica { manages_gateways: true, ..replica }
     }
 
     /// A Convoy whose timers go at [`paced::pace`].
@@ -64,7 +67,8 @@ impl Replica {
         let log = world.dir().join(format!("{identity}.log"));
         write_kubeconfig(world, &kubeconfig);
         let options = paced::Options { kubeconfig, xds, admin, identity };
-        Replica { process: Daemon::start(program, arguments(&options), log), xds, admin }
+        let process = Daemon::start(program, arguments(&options), log);
+        Replica { process, xds, admin, manages_gateways: false }
     }
 
     /// Waits until it has read everything.
@@ -87,6 +91,18 @@ impl Replica {
         let reply = Client::plain(self.admin).send(&get(path)).await?;
         Ok(String::from_utf8_lossy(&reply.body).into_owned())
     }
+}
+
+/// The flags that every replica has.
+fn operated(own: &paced::Options) -> Vec<String> {
+    vec![
+        "serve".to_owned(),
+        format!("--kubeconfig={}", own.kubeconfig.display()),
+        format!("--xds-listen={}", own.xds),
+        format!("--admin-listen={}", own.admin),
+        format!("--publish-address={GATEWAY}"),
+        "--lease-namespace=convoy-system".to_owned(),
+    ]
 }
 
 /// Where replica `number` serves: the first is where the bed's bootstraps point.

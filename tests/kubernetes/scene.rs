@@ -1,6 +1,10 @@
 //! Clusters with Convoy and an Envoy of the guide's gateway.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use convoy::{
     gateway::Address,
@@ -19,7 +23,7 @@ use crate::{
         netns::GATEWAY,
     },
     clusters::{World, cluster::client, keeper::Clusters},
-    harness::Play,
+    harness::{Ground, Play},
     replica::{Replica, write_kubeconfig},
     table::VARIANT,
 };
@@ -36,16 +40,19 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// Clusters with the usual namespace; the fleet has Convoy's kinds and its account.
-    pub(crate) async fn open(members: &[&'static str]) -> Scene {
-        let world = World::start(members).await;
-        for cluster in world.clusters() {
-            cluster.kubectl(&format!("create namespace {NAMESPACE}"));
+    /// Clusters with the usual namespace, but for a fleet that has nothing.
+    pub(crate) async fn open(members: &[&'static str], ground: Ground) -> Scene {
+        let world = match ground {
+            Ground::Prepared => World::start(members).await,
+            Ground::Machines | Ground::Bare => World::start_with_fleet_nodes(members).await,
+        };
+        for name in members {
+            world.member(name).cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
-        world.fleet.apply(&convoy(&["crds"]), "--server-side");
-        world.fleet.apply(&convoy(&["account"]), "--server-side");
-        let kubeconfig = world.dir().join("convoy-of-bed.kubeconfig");
-        write_kubeconfig(&world, &kubeconfig);
+        let kubeconfig = match ground {
+            Ground::Prepared | Ground::Machines => prepare(&world),
+            Ground::Bare => world.fleet.kubeconfig(),
+        };
         let objects = Clusters::of(&world, source(&kubeconfig).await).await;
         Scene { world, bed: bed_on(&objects), replicas: Vec::new(), objects }
     }
@@ -108,6 +115,12 @@ impl Scene {
         self.add(Replica::paced(&self.world, number)).await
     }
 
+    /// The same with managed gateways.
+    pub(crate) async fn start_managing_convoy(&mut self) -> &mut Replica {
+        let number = u8::try_from(self.replicas.len()).unwrap();
+        self.add(Replica::managing(&self.world, number)).await
+    }
+
     async fn add(&mut self, mut replica: Replica) -> &mut Replica {
         replica.ready().await;
         self.replicas.push(replica);
@@ -138,6 +151,16 @@ impl Scene {
     }
 }
 
+/// The fleet gets what Convoy needs there; returns where the kubeconfig of its account is.
+fn prepare(world: &World) -> PathBuf {
+    world.fleet.kubectl(&format!("create namespace {NAMESPACE}"));
+    world.fleet.apply(&convoy(&["crds"]), "--server-side");
+    world.fleet.apply(&convoy(&["account"]), "--server-side");
+    let kubeconfig = world.dir().join("convoy-of-bed.kubeconfig");
+    write_kubeconfig(world, &kubeconfig);
+    kubeconfig
+}
+
 /// A bed that has nothing yet.
 fn bed_on(objects: &Clusters) -> Bed {
     let dir = TempDir::with_prefix("convoy-bed-").unwrap();
@@ -154,7 +177,7 @@ async fn source(kubeconfig: &Path) -> Source {
         publish_addresses: vec![Address::Ip(GATEWAY.into())],
         publish_service: None,
     };
-    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status) })
+    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status), infra: None })
 }
 
 /// Runs `convoy WORDS` and returns what it prints.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use crate::{
     bed::Variant,
-    harness::{Order, Play, Scenario, Step},
+    harness::{Ground, Order, Play, Scenario, Step},
     latency, members,
     rows::{Row, balance, canary, control_plane, failover, gateway, subset},
     status,
@@ -49,5 +49,11 @@ pub(crate) fn scenario() -> Scenario {
     let shown: BTreeSet<u16> = steps.iter().flat_map(|step| numbers(step.name)).collect();
     assert!(shown.is_superset(&to_play), "rows without a test: {:?}", &to_play - &shown);
     // There is one table, and it is needed to the end.
-    Scenario { name: "rows", members: &["c1", "c2", "c3"], order: Order::Any, steps: steps.leak() }
+    Scenario {
+        name: "rows",
+        members: &["c1", "c2", "c3"],
+        fleet: Ground::Prepared,
+        order: Order::Any,
+        steps: steps.leak(),
+    }
 }

@@ -6,7 +6,7 @@ use convoy::{
     key::GatewayId,
     settings::{Mechanisms, Timings},
     snapshot::{Coverage, GatewayView, Kind, Publisher, Resource},
-    xds::{AdsServer, EnvoyRegistry, EnvoyStatus, by_cluster},
+    xds::{Access, AdsServer, EnvoyRegistry, EnvoyStatus, Listener, XdsListen},
 };
 use envoy_types::pb::{
     envoy::{
@@ -18,10 +18,15 @@ use envoy_types::pb::{
     },
     google::rpc,
 };
+use http::HeaderMap;
 use prost::Message;
-use tokio::{net::TcpListener, sync::mpsc, sync::oneshot, task::JoinHandle, time};
+use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle, time};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{
+    Request, Status, Streaming,
+    metadata::MetadataMap,
+    transport::{self, Channel, Endpoint},
+};
 
 /// Far longer than anything takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,25 +42,39 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A server that knows no gateway yet.
+    /// A server that knows no gateway yet, and asks nobody for proof.
     pub(crate) async fn start() -> Bench {
+        Bench::start_with(Access::Open).await
+    }
+
+    /// The same with proof.
+    pub(crate) async fn start_with(access: Access) -> Bench {
         let (publisher, registry) = <(Arc<Publisher>, Arc<EnvoyRegistry>)>::default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let any = XdsListen::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&any).await.unwrap();
+        let XdsListen::Tcp(address) = listener.address().unwrap() else { panic!("not TCP") };
         let (stop, stopped) = oneshot::channel();
         let server = AdsServer::new(
             publisher.clone(),
             registry.clone(),
-            by_cluster,
             &Mechanisms::ALL,
             &Timings { linger: Duration::ZERO, ..Timings::PRODUCTION },
         );
         let server = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            server.serve(listener, stopped).await.unwrap();
+            server.serve(listener, access, stopped).await.unwrap();
         });
         let view = GatewayView::default();
         Bench { publisher, registry, address, view, stop: Some(stop), server }
+    }
+
+    /// Publishes the view of another gateway.
+    pub(crate) fn publish_other(&self, gateway: &str, content: &[(Kind, &str, u32)]) {
+        let changes = content.iter().map(|(kind, name, content)| {
+            (*kind, Arc::from(*name), Some(resource(*kind, name, *content)))
+        });
+        let view = GatewayView::default().commit(changes).expect("there is content");
+        self.publisher.publish(&GatewayId::mse(gateway), Arc::new(view));
     }
 
     /// Publishes resources of the gateway `edge`; content `None` removes.
@@ -156,18 +175,41 @@ impl<Req, Resp> Stream<Req, Resp> {
     }
 }
 
-type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
+type Client = AggregatedDiscoveryServiceClient<Channel>;
 
-async fn client(bench: &Bench) -> Client {
-    within(Client::connect(format!("http://{}", bench.address))).await.unwrap()
+async fn channel(bench: &Bench) -> Result<Channel, transport::Error> {
+    within(Endpoint::from_shared(format!("http://{}", bench.address)).unwrap().connect()).await
+}
+
+fn with<S>(headers: HeaderMap, stream: S) -> Request<S> {
+    let mut request = Request::new(stream);
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
+    request
 }
 
 impl Delta {
+    /// While the server may refuse the connection.
+    pub(crate) async fn try_open(bench: &Bench, node: Option<Node>) -> Result<Delta, Status> {
+        let channel = channel(bench).await;
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        Delta::open_on(channel, HeaderMap::new(), node).await
+    }
+
     pub(crate) async fn open(bench: &Bench, node: Option<Node>) -> Delta {
+        let channel = channel(bench).await.unwrap();
+        Delta::open_on(channel, HeaderMap::new(), node).await.unwrap()
+    }
+
+    /// On a connection of the test's own. A server that refuses at once may say so here.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        headers: HeaderMap,
+        node: Option<Node>,
+    ) -> Result<Delta, Status> {
         let (requests, receiver) = mpsc::channel(4);
-        let stream = ReceiverStream::new(receiver);
-        let responses = client(bench).await.delta_aggregated_resources(stream).await.unwrap();
-        Stream { requests, responses: responses.into_inner(), node }
+        let stream = with(headers, ReceiverStream::new(receiver));
+        let responses = within(Client::new(channel).delta_aggregated_resources(stream)).await?;
+        Ok(Stream { requests, responses: responses.into_inner(), node })
     }
 
     pub(crate) async fn subscribe(&mut self, kind: Kind, names: &[&str]) {
@@ -204,10 +246,20 @@ impl Delta {
 
 impl Sotw {
     pub(crate) async fn open(bench: &Bench, node: Option<Node>) -> Sotw {
+        let channel = channel(bench).await.unwrap();
+        Sotw::open_on(channel, HeaderMap::new(), node).await.unwrap()
+    }
+
+    /// On a connection of the test's own. A server that refuses at once may say so here.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        headers: HeaderMap,
+        node: Option<Node>,
+    ) -> Result<Sotw, Status> {
         let (requests, receiver) = mpsc::channel(4);
-        let stream = ReceiverStream::new(receiver);
-        let responses = client(bench).await.stream_aggregated_resources(stream).await.unwrap();
-        Stream { requests, responses: responses.into_inner(), node }
+        let stream = with(headers, ReceiverStream::new(receiver));
+        let responses = within(Client::new(channel).stream_aggregated_resources(stream)).await?;
+        Ok(Stream { requests, responses: responses.into_inner(), node })
     }
 
     pub(crate) async fn subscribe(&mut self, kind: Kind, names: &[&str]) {

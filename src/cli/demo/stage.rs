@@ -55,10 +55,10 @@ impl Stage {
             pods.push((workload, Some(process)));
         }
         say("starting Convoy")?;
-        let (xds, admin) = (free_port(Ipv4Addr::LOCALHOST, 0)?, free_port(Ipv4Addr::LOCALHOST, 0)?);
-        let convoy = start_convoy(&program, &dir, port, xds, admin).await?;
+        let (xds, admin) = (dir.join("xds.sock"), free_port(Ipv4Addr::LOCALHOST, 0)?);
+        let convoy = start_convoy(&program, &dir, port, &xds, admin).await?;
         say(&format!("starting Envoy ({})", envoy.display()))?;
-        let envoy = start_envoy(&envoy, &program, &dir, port, xds).await?;
+        let envoy = start_envoy(&envoy, &program, &dir, port, &xds).await?;
         Ok(Stage { pods, convoy, envoy, program, port, pod_port, scratch })
     }
 
@@ -122,16 +122,19 @@ async fn start_convoy(
     program: &Path,
     dir: &Path,
     port: u16,
-    xds: u16,
+    xds: &Path,
     admin: u16,
 ) -> Result<Process> {
+    // Another Envoy of this machine may have the usual one.
+    let ready = free_port(Ipv4Addr::LOCALHOST, 0)?;
     let args = [
         "serve".to_owned(),
         format!("--fleet-dir={}", dir.display()),
-        format!("--xds-listen=127.0.0.1:{xds}"),
+        format!("--xds-listen=unix:{}", xds.display()),
         format!("--admin-listen=127.0.0.1:{admin}"),
         "--listen-address=127.0.0.1".to_owned(),
         format!("--http-port={port}"),
+        format!("--ready-port={ready}"),
         // The pods of the demo are on this machine.
         "--allow-loopback-endpoints".to_owned(),
     ];
@@ -148,12 +151,12 @@ async fn start_envoy(
     program: &Path,
     dir: &Path,
     port: u16,
-    xds: u16,
+    xds: &Path,
 ) -> Result<Process> {
     let admin = dir.join("envoy.sock");
     let bootstrap = Command::new(program)
         .args(["bootstrap", "--gateway", example::GATEWAY])
-        .arg(format!("--xds=127.0.0.1:{xds}"))
+        .arg(format!("--xds=unix:{}", xds.display()))
         .arg(format!("--admin-listen={}", admin.display()))
         .output()
         .await

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     key::{GatewayId, ObjectName},
-    model::Edge,
+    model::{Edge, Port},
 };
 
 fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
@@ -9,8 +9,8 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
         id: GatewayId::mse(name),
         members: Vec::new().into(),
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
-        http_port: 80,
-        https_port: 443,
+        http_port: Port::direct(80),
+        https_port: Port::direct(443),
         ready_port: 19003,
         access_log: false,
         tracing: None,

@@ -63,13 +63,34 @@ fn ports_come_from_the_defaults_unless_annotated() {
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
         let ports =
-            gateway.map(|gateway| (gateway.http_port, gateway.https_port, gateway.ready_port));
+            gateway.map(|own| (own.http_port.public, own.https_port.public, own.ready_port));
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
     let expect = "error: MseIngressConfig gw: metadata.annotations[convoy.dev/http-port]: \
                   InvalidAnnotation: \"x\" is not a port; 80 is used";
     assert_eq!(diags, [expect]);
+}
+
+#[test]
+fn ports_below_1024_are_bound_where_no_privilege_is_needed() {
+    let defaults = GatewayDefaults { unprivileged_ports: true, ..GatewayDefaults::default() };
+    for (annotations, expect) in [
+        (&[][..], Some("80>8080 443>8443 19003")),
+        (&[(HTTP_PORT, "1023"), (HTTPS_PORT, "1024")], Some("1023>9023 1024>1024 19003")),
+        (&[(READY_PORT, "81")], Some("80>8080 443>8443 8081")),
+        // Both would be bound to 8080.
+        (&[(HTTPS_PORT, "8080")], None),
+    ] {
+        let (gateway, diags) =
+            parse(&gateway(annotations, MseIngressConfigSpec::default()), &defaults);
+        let ports = gateway.map(|own| {
+            let (http, https) = (own.http_port, own.https_port);
+            let Port { public, bound } = http;
+            format!("{public}>{bound} {}>{} {}", https.public, https.bound, own.ready_port)
+        });
+        assert_eq!(ports.as_deref(), expect, "{annotations:?}: {diags:?}");
+    }
 }
 
 #[test]
@@ -150,8 +171,8 @@ fn both_tracers_are_one_with_rates_of_their_own() {
 
 #[test]
 fn tracing_without_a_collector_says_what_to_set() {
-    let (served, diags) = run(&gateway(&[], tracing(None, Some("100"))));
-    assert_eq!(served.unwrap().tracing, None);
+    let (parsed, diags) = run(&gateway(&[], tracing(None, Some("100"))));
+    assert_eq!(parsed.unwrap().tracing, None);
     let [diag] = &diags[..] else { panic!("{diags:?}") };
     for part in ["spec.monitor.tracing.openTelemetry: CollectorMissing", "convoy.dev/otlp-endpoint"]
     {
@@ -186,5 +207,25 @@ fn an_invalid_spec_is_no_gateway() {
         assert_eq!(fields.join(" "), expect, "{spec:?}");
         assert_eq!(gateway.is_some(), expect.is_empty(), "{spec:?}");
         assert!(diags.iter().all(|diag| diag.reason == Reason::InvalidGateway), "{diags:?}");
+    }
+}
+
+#[test]
+fn fault_s02_an_account_is_named_with_its_namespace() {
+    for (text, expect, findings) in [
+        ("envoys/web", Some("envoys/web"), 0),
+        (" envoys/web ", Some("envoys/web"), 0),
+        ("web", None, 1),
+        ("/web", None, 1),
+        ("envoys/", None, 1),
+        ("a/b/c", None, 1),
+        ("", None, 1),
+    ] {
+        let object = gateway(&[(ENVOY_ACCOUNT, text)], MseIngressConfigSpec::default());
+        let account = envoy_account(&object.annotations).map(|own| own.to_string());
+        assert_eq!(account.as_deref(), expect, "{text}");
+        let (gateway, diags) = run(&object);
+        assert!(gateway.is_some(), "{text}: the gateway is served");
+        assert_eq!(diags.len(), findings, "{text}: {diags:?}");
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 mod tls;
 
 pub(crate) use names::is_subdomain;
-pub(crate) use tls::write_pem;
+pub(crate) use tls::{Checked, check, write_pem};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -72,14 +72,15 @@ struct Judged {
 }
 
 /// Seconds since 1970, both included.
-struct Validity {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Validity {
     not_before: i64,
-    not_after: i64,
+    pub(crate) not_after: i64,
 }
 
 impl Validity {
     /// What is wrong at `now`, and when the answer changes.
-    fn at(&self, now: i64) -> (Option<String>, Option<i64>) {
+    pub(crate) fn at(&self, now: i64) -> (Option<String>, Option<i64>) {
         if now < self.not_before {
             (Some("the certificate is not valid yet".to_owned()), Some(self.not_before))
         } else if now <= self.not_after {
@@ -90,7 +91,26 @@ impl Validity {
     }
 }
 
+/// A chain, leaf first, and the key of its leaf.
+pub(crate) struct Checked {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
+    /// Of the leaf.
+    pub(crate) validity: Validity,
+}
+
 fn judge(chain: &[u8], key: &[u8]) -> Result<Judged, String> {
+    let Checked { chain, key, validity } = check(chain, key)?;
+    let mut pem = String::new();
+    for der in &chain {
+        write_pem(&mut pem, "CERTIFICATE", der);
+    }
+    let pair = KeyPair { chain: pem.into_bytes(), key: key_pem(&key)?.into_bytes() };
+    Ok(Judged { pair, validity })
+}
+
+/// Whether `tls.crt` and `tls.key` belong together and can be served, whatever the time.
+pub(crate) fn check(chain: &[u8], key: &[u8]) -> Result<Checked, String> {
     for (name, pem) in [("tls.crt", chain), ("tls.key", key)] {
         if pem.is_empty() {
             return Err(format!("`{name}` is missing"));
@@ -112,12 +132,7 @@ fn judge(chain: &[u8], key: &[u8]) -> Result<Judged, String> {
         not_before: leaf.validity().not_before.timestamp(),
         not_after: leaf.validity().not_after.timestamp(),
     };
-    let mut pem = String::new();
-    for der in &ders {
-        write_pem(&mut pem, "CERTIFICATE", der);
-    }
-    let pair = KeyPair { chain: pem.into_bytes(), key: key_pem(&key)?.into_bytes() };
-    Ok(Judged { pair, validity })
+    Ok(Checked { chain: ders, key, validity })
 }
 
 /// Envoy would also take sections of other names for certificates; what is served is therefore

@@ -14,7 +14,7 @@ use kube::{
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 
-use super::{daemon::Daemon, programs::Programs, proxy::Proxy};
+use super::{daemon::Daemon, programs::Programs, proxy::Proxy, services::names};
 use crate::bed::{cert::Authority, poll::eventually};
 
 /// Members of `system:masters` present it; nobody outside the bed does.
@@ -78,6 +78,7 @@ impl Cluster {
         };
         fs::write(cluster.kubeconfig(), cluster.kubeconfig_of(own_address(number), ADMIN_TOKEN))
             .unwrap();
+        fs::write(cluster.hosts(), names::OWN).unwrap();
         cluster
     }
 
@@ -110,6 +111,17 @@ impl Cluster {
     /// The bed's own way in, as a member of `system:masters`.
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig")
+    }
+
+    /// Names and addresses of the cluster's Services, which pods have as `/etc/hosts`: it is mounted, so
+    /// whoever changes it writes into the same file.
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
+    /// Where pods reach the API server: the address of the Service `kubernetes`.
+    pub(crate) fn service_address(&self) -> Ipv4Addr {
+        service_address(self.number)
     }
 
     /// The URL at which others reach the API server.
@@ -190,6 +202,11 @@ fn own_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, number, 0, 2)
 }
 
+/// The first of the cluster's Services, which the API server claims for itself.
+fn service_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, number, 240, 1)
+}
+
 fn url(address: Ipv4Addr, number: u8) -> String {
     format!("https://{address}:{}", port(number))
 }
@@ -207,7 +224,7 @@ struct Files<'a> {
 
 impl Files<'_> {
     fn write(&self, authority: &Authority) {
-        let service = format!("10.{}.240.1", self.number);
+        let service = service_address(self.number).to_string();
         let (public, own) =
             (public_address(self.number).to_string(), own_address(self.number).to_string());
         let names =

@@ -79,18 +79,19 @@ impl Daemon {
 
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        format!(
-            "{}:\n{}",
-            self.log.display(),
-            lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
-        )
+        last_words(&self.log)
     }
 
     fn open_log(&self) -> File {
         OpenOptions::new().create(true).append(true).open(&self.log).unwrap()
     }
+}
+
+/// The end of a log, under its name.
+pub(crate) fn last_words(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    format!("{}:\n{}", log.display(), lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"))
 }
 
 impl Drop for Daemon {

@@ -23,14 +23,15 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_stream::StreamExt;
 
 use super::{
     cluster::Cluster,
-    pod::{Order, Place, Running},
+    daemon::last_words,
+    pod::{Order, Place, Running, Shared},
 };
 
 /// Enough to tell a pod's node from another.
@@ -41,8 +42,14 @@ struct Handle {
     namespace: String,
     name: String,
     labels: BTreeMap<String, String>,
-    address: Ipv4Addr,
     orders: mpsc::Sender<(Order, oneshot::Sender<()>)>,
+    pod: Arc<Shared>,
+}
+
+impl Handle {
+    fn address(&self) -> Ipv4Addr {
+        self.pod.address()
+    }
 }
 
 /// Pods that run, by UID.
@@ -52,7 +59,8 @@ type Handles = Arc<Mutex<BTreeMap<String, Handle>>>;
 pub(crate) struct Kubelet {
     handles: Handles,
     watch: JoinHandle<()>,
-    record: PathBuf,
+    common: Place,
+    renewals: watch::Sender<u32>,
 }
 
 impl Kubelet {
@@ -63,16 +71,25 @@ impl Kubelet {
             create_node(&client, cluster.number, n).await;
         }
         let handles = Handles::default();
-        let record = cluster.dir().join("deliveries");
+        let renewals = watch::Sender::new(0);
+        let common = Place {
+            cluster: cluster.name,
+            address: Ipv4Addr::UNSPECIFIED,
+            host: Ipv4Addr::UNSPECIFIED,
+            record: cluster.dir().join("deliveries"),
+            dir: cluster.dir().join("kubelet"),
+            hosts: cluster.hosts(),
+            api: cluster.service_address(),
+            renewals: renewals.subscribe(),
+        };
         let machine = Machine {
             client,
-            cluster: cluster.name,
             number: cluster.number,
             handles: handles.clone(),
-            record: record.clone(),
+            common: common.clone(),
             last_address: 0,
         };
-        Kubelet { handles, watch: tokio::spawn(machine.run()), record }
+        Kubelet { handles, watch: tokio::spawn(machine.run()), common, renewals }
     }
 
     /// Gives an order to every pod with the label `app=APP`; returns when all have obeyed, with their
@@ -109,14 +126,79 @@ impl Kubelet {
 
     /// Pods that run: namespace, name, address.
     pub(crate) fn pods(&self) -> Vec<(String, String, Ipv4Addr)> {
+        self.pods_where(|_| true)
+    }
+
+    /// Those of them that have a label.
+    pub(crate) fn pods_with(&self, label: &str, value: &str) -> Vec<(String, String, Ipv4Addr)> {
+        self.pods_where(|labels| labels.get(label).is_some_and(|it| it == value))
+    }
+
+    fn pods_where(
+        &self,
+        is_wanted: impl Fn(&BTreeMap<String, String>) -> bool,
+    ) -> Vec<(String, String, Ipv4Addr)> {
         let handles = self.handles.lock().unwrap();
-        let pod = |it: &Handle| (it.namespace.clone(), it.name.clone(), it.address);
-        handles.values().map(pod).collect()
+        let wanted = handles.values().filter(|it| is_wanted(&it.labels));
+        let pod = |it: &Handle| (it.namespace.clone(), it.name.clone(), it.address());
+        wanted.map(pod).collect()
+    }
+
+    /// The ids of the processes of a pod, by container; none of what does not run.
+    pub(crate) fn processes(&self, namespace: &str, name: &str) -> BTreeMap<String, u32> {
+        self.find(namespace, name).map(|pod| pod.processes()).unwrap_or_default()
+    }
+
+    /// Runs a command in a container, and returns what it prints.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub(crate) async fn exec(
+        &self,
+        (namespace, pod, container): (&str, &str, &str),
+        words: &[&str],
+    ) -> Result<String, String> {
+        let pod = self.find(namespace, pod).ok_or_else(|| format!("no pod {pod} runs"))?;
+        pod.exec(container, words).await
+    }
+
+    /// Where a pod is.
+    pub(crate) fn address(&self, namespace: &str, name: &str) -> Option<Ipv4Addr> {
+        self.find(namespace, name).map(|pod| pod.address())
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Shared>> {
+        let handles = self.handles.lock().unwrap();
+        let found = handles.values().find(|it| it.namespace == namespace && it.name == name);
+        found.map(|it| it.pod.clone())
+    }
+
+    /// Where the output of a container is, of all its runs, also when its pod is gone.
+    pub(crate) fn log(&self, namespace: &str, pod: &str, container: &str) -> PathBuf {
+        self.common.log(namespace, pod, container)
+    }
+
+    /// The same as text.
+    pub(crate) fn output(&self, namespace: &str, pod: &str, container: &str) -> String {
+        fs::read_to_string(self.log(namespace, pod, container)).unwrap_or_default()
+    }
+
+    /// How the output of every container ends, for the report of a failed test.
+    pub(crate) fn autopsy(&self) -> String {
+        let logs = fs::read_dir(self.common.logs()).into_iter().flatten().flatten();
+        let mut logs: Vec<_> = logs.map(|entry| entry.path()).collect();
+        logs.sort();
+        logs.iter().map(|log| last_words(log)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Renews all tokens in pods now: the shortest that an API server gives is ten minutes old at its end.
+    pub(crate) fn renew_tokens(&self) {
+        self.renewals.send_modify(|count| *count += 1);
     }
 
     /// The ids of the requests that reached pods of this member, as often as they did.
     pub(crate) fn deliveries(&self) -> Vec<String> {
-        let text = fs::read_to_string(&self.record).unwrap_or_default();
+        let text = fs::read_to_string(&self.common.record).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 }
@@ -166,10 +248,10 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 /// What runs pods.
 struct Machine {
     client: Client,
-    cluster: &'static str,
     number: u8,
     handles: Handles,
-    record: PathBuf,
+    /// What places of pods have in common.
+    common: Place,
     last_address: u8,
 }
 
@@ -187,7 +269,7 @@ impl Machine {
                 }
                 Ok(Event::InitDone) => self.keep_only(&listed).await,
                 Ok(Event::Apply(pod)) => self.see(&pod).await,
-                Ok(Event::Delete(pod)) => self.stop(&pod.uid().unwrap_or_default()).await,
+                Ok(Event::Delete(pod)) => self.stop(&pod.uid().unwrap_or_default(), Some(0)).await,
                 // An API server that a test killed; the stream tries again.
                 Err(_) => {}
             }
@@ -199,7 +281,10 @@ impl Machine {
         let runs = self.handles.lock().unwrap().contains_key(&uid);
         let spec = pod.spec.as_ref().unwrap();
         match (&pod.metadata.deletion_timestamp, &spec.node_name, runs) {
-            (Some(_), _, true) => self.stop(&uid).await,
+            (Some(_), _, true) => {
+                let grace = pod.metadata.deletion_grace_period_seconds;
+                self.stop(&uid, grace.and_then(|seconds| seconds.try_into().ok())).await;
+            }
             // It was bound by an earlier watch, or never.
             (Some(_), _, false) => {
                 tokio::spawn(super::pod::delete(self.client.clone(), pod.clone()));
@@ -220,20 +305,20 @@ impl Machine {
     fn start(&mut self, uid: String, pod: &Pod, node: u8) {
         let (orders, inbox) = mpsc::channel(8);
         let place = Place {
-            cluster: self.cluster,
             address: self.free_address(),
             host: node_address(self.number, node),
-            record: self.record.clone(),
+            ..self.common.clone()
         };
+        let shared = Shared::new(self.client.clone(), pod.clone(), place);
         let handle = Handle {
             namespace: pod.namespace().unwrap(),
             name: pod.name_any(),
             labels: pod.labels().clone(),
-            address: place.address,
             orders,
+            pod: shared.clone(),
         };
         self.handles.lock().unwrap().insert(uid.clone(), handle);
-        let running = Running::new(self.client.clone(), pod.clone(), place, inbox);
+        let running = Running::new(shared, inbox);
         let handles = self.handles.clone();
         tokio::spawn(async move {
             running.run().await;
@@ -241,11 +326,12 @@ impl Machine {
         });
     }
 
-    async fn stop(&self, uid: &str) {
+    /// With a grace period in seconds; without one with the pod's own.
+    async fn stop(&self, uid: &str, grace: Option<u64>) {
         let orders = self.handles.lock().unwrap().get(uid).map(|handle| handle.orders.clone());
         if let Some(orders) = orders {
             // It may be ending already.
-            let _ = orders.send((Order::Stop, oneshot::channel().0)).await;
+            let _ = orders.send((Order::Stop { grace }, oneshot::channel().0)).await;
         }
     }
 
@@ -253,13 +339,14 @@ impl Machine {
     async fn keep_only(&self, listed: &BTreeSet<String>) {
         let known: Vec<_> = self.handles.lock().unwrap().keys().cloned().collect();
         for uid in known.iter().filter(|uid| !listed.contains(*uid)) {
-            self.stop(uid).await;
+            self.stop(uid, Some(0)).await;
         }
     }
 
     /// Not the one that a pod has just left: who still sends there must not meet another.
     fn free_address(&mut self) -> Ipv4Addr {
-        let used: BTreeSet<_> = self.handles.lock().unwrap().values().map(|h| h.address).collect();
+        let used: BTreeSet<_> =
+            self.handles.lock().unwrap().values().map(Handle::address).collect();
         loop {
             self.last_address = self.last_address % 254 + 1;
             let address = Ipv4Addr::new(10, self.number, 1, self.last_address);
@@ -272,7 +359,7 @@ impl Machine {
 
 /// Between attempts to watch an API server that does not answer: one that is back must not wait for a
 /// machine that has lost patience.
-struct Steady;
+pub(super) struct Steady;
 
 impl Iterator for Steady {
     type Item = Duration;

@@ -9,9 +9,11 @@
 //! | API server of member i, as others reach it | 10.i.0.1:6443+i |
 //! | the same server, as the bed reaches it: a cut of the first is none of the cluster | 10.i.0.2:6443+i |
 //! | a proxy in front of it, that a test may break | 10.i.0.1:8443 |
-//! | pods of member i | 10.i.1.n |
+//! | pods of member i; all but web-demo in networks of their own | 10.i.1.n |
 //! | nodes of member i | 10.i.2.n |
 //! | Services of member i | 10.i.240.0/20 |
+//! | load balancers of the fleet | 10.0.1.n |
+//! | those of member i | 10.0.(1+i).n |
 //!
 //! The fleet is number 100.
 
@@ -23,13 +25,16 @@ pub(crate) mod kubelet;
 pub(crate) mod pod;
 pub(crate) mod programs;
 pub(crate) mod proxy;
+pub(crate) mod services;
 
 use std::{collections::BTreeMap, path::Path};
 
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use self::{cluster::Cluster, kubelet::Kubelet, programs::Programs, proxy::Proxy};
+use self::{
+    cluster::Cluster, kubelet::Kubelet, programs::Programs, proxy::Proxy, services::Services,
+};
 use crate::bed::cert::Authority;
 
 /// Apart from every member's number, and from 0, where gateways are.
@@ -38,6 +43,7 @@ const FLEET: u8 = 100;
 /// A fleet and its members.
 pub(crate) struct World {
     pub(crate) fleet: Cluster,
+    fleet_machines: Option<(Kubelet, Services)>,
     members: BTreeMap<&'static str, Member>,
     dir: TempDir,
 }
@@ -71,7 +77,21 @@ impl World {
             });
         }
         fleet.ready().await;
-        World { fleet, members: starting.join_all().await.into_iter().collect(), dir }
+        let members = starting.join_all().await.into_iter().collect();
+        World { fleet, fleet_machines: None, members, dir }
+    }
+
+    /// The same with machines in the fleet too, for a Convoy and Envoys that are deployed there.
+    pub(crate) async fn start_with_fleet_nodes(members: &[&'static str]) -> World {
+        let mut world = World::start(members).await;
+        let kubelet = Kubelet::start(&world.fleet).await;
+        world.fleet_machines = Some((kubelet, Services::start(&world.fleet).await));
+        world
+    }
+
+    /// The machines of the fleet, in a world that was started with them.
+    pub(crate) fn fleet_kubelet(&self) -> &Kubelet {
+        &self.fleet_machines.as_ref().expect("a world that was started with fleet nodes").0
     }
 
     pub(crate) fn member(&self, name: &str) -> &Member {
@@ -94,6 +114,7 @@ impl World {
 
     /// For the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
-        self.clusters().map(Cluster::autopsy).collect::<Vec<_>>().join("\n")
+        let pods = self.fleet_machines.iter().map(|(kubelet, _)| kubelet.autopsy());
+        self.clusters().map(Cluster::autopsy).chain(pods).collect::<Vec<_>>().join("\n")
     }
 }

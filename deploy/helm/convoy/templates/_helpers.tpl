@@ -88,24 +88,19 @@ capabilities: { drop: [ALL] }
 {{- .Values.memberNamespaces | default (list .Release.Namespace "argocd") | uniq | toYaml }}
 {{- end }}
 
-{{/* Name of the objects of a gateway's Envoys. Takes a list: the root and the gateway. */}}
-{{- define "convoy.gatewayName" -}}
-{{- $name := printf "%s-%s" (include "convoy.fullname" (index . 0)) (index . 1).name }}
-{{- if gt (len $name) 63 }}
-{{- fail (printf "%s is longer than the name of a Service may be: shorten it with fullnameOverride" $name) }}
-{{- end }}
-{{- $name }}
+{{/* Where Envoys find xDS: the name of its Service. */}}
+{{- define "convoy.xdsName" -}}
+{{- printf "%s.%s.svc" (include "convoy.fullname" .) .Release.Namespace }}
 {{- end }}
 
-{{/* NAMESPACE/NAME of the Service whose addresses are published; empty for none. */}}
-{{- define "convoy.publishService" -}}
-{{- if .Values.publishService }}
-{{- .Values.publishService }}
-{{- else if and (eq (len .Values.gateways) 1) (not .Values.publishAddresses) }}
-{{- $gateway := first .Values.gateways }}
-{{- $envoy := mergeOverwrite (deepCopy .Values.envoy) $gateway }}
-{{- if eq $envoy.service.type "LoadBalancer" }}
-{{- printf "%s/%s" .Release.Namespace (include "convoy.gatewayName" (list . $gateway)) }}
+{{/* Not empty if xDS has its certificates of Convoy's own authority. */}}
+{{- define "convoy.ownAuthority" -}}
+{{- if not (or .Values.xds.certificateSecret .Values.xds.plaintextForDevelopment) }}true{{ end }}
 {{- end }}
-{{- end }}
+
+{{/* What Convoy labels the Envoys with that it keeps. */}}
+{{- define "convoy.envoyLabels" -}}
+app.kubernetes.io/name: envoy
+app.kubernetes.io/component: gateway
+app.kubernetes.io/managed-by: convoy
 {{- end }}

@@ -228,7 +228,12 @@ impl FakeEnvoy {
             // As Envoy does: a removal is applied whatever is refused beside it.
             self.remove(&heard);
             let refused = heard.resources.iter().map(|(name, v)| ((kind, name.clone()), *v));
-            self.refused.extend(refused);
+            if heard.resources.len() > 1 && !kind.is_full_state() {
+                // One of them is bad: each comes again, alone.
+                self.expected.extend(refused.map(|(at, _)| at));
+            } else {
+                self.refused.extend(refused);
+            }
         }
         let wants = self.wants(kind, vec![], vec![]);
         self.request(kind, wants, Some(heard.nonce), ok, now);

@@ -420,8 +420,44 @@ fn an_answer_after_the_lease_still_counts() {
         "commit +eds:a +eds:b
          sub eds a b        -> eds +a +b
          wait 30000
-         nack eds
-         commit +eds:a@2 +eds:b@2   -> eds +a@2",
+         nack eds           -> eds +a
+         commit +eds:a@2 +eds:b@2
+         nack eds           -> eds +a@2",
+    );
+}
+
+/// Envoy took neither table, and waits for both.
+#[test]
+fn fault_d01_what_was_refused_with_others_is_sent_again_alone() {
+    check(
+        Delta,
+        "commit +rds:a +rds:b
+         sub rds a b        -> rds +a +b
+         nack rds           -> rds +a
+         nack rds           -> rds +b
+         ack rds
+         wait 60000
+         commit +rds:a@2    -> rds +a@2
+         ack rds",
+    );
+    check(
+        Sotw,
+        "commit +rds:a +rds:b
+         list rds a b       -> rds a b
+         nack rds           -> rds a
+         nack rds           -> rds b
+         ack rds
+         wait 60000
+         commit +rds:a@2    -> rds a@2",
+    );
+    // What changed or is not wanted any more is not sent as it was.
+    check(
+        Delta,
+        "commit +eds:a +eds:b
+         sub eds a b        -> eds +a +b
+         unsub eds b
+         nack eds           -> eds +a
+         ack eds",
     );
 }
 
@@ -431,8 +467,9 @@ fn after_a_refusal_each_change_is_sent_alone_until_one_is_accepted() {
         Delta,
         "commit +eds:a +eds:b +eds:c
          sub eds a b c      -> eds +a +b +c
-         nack eds
-         commit +eds:a@2 +eds:b@2 +eds:c@2  -> eds +a@2
+         nack eds           -> eds +a
+         commit +eds:a@2 +eds:b@2 +eds:c@2
+         nack eds           -> eds +a@2
          nack eds           -> eds +b@2
          ack eds            -> eds +c@2
          ack eds

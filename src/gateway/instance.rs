@@ -1,0 +1,88 @@
+//! What the Envoys of a gateway are to be, for whoever runs them.
+//!
+//! Owns the vendor's sizes. Must not know how Envoys are run.
+
+use crate::{
+    api::MseIngressConfigSpec,
+    model::{Gateway, Port},
+};
+
+/// `spec.common.instance` and the ports of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Of each Envoy.
+    pub size: Size,
+    /// How many Envoys; `None` if the object leaves that to others.
+    pub replicas: Option<u32>,
+    /// Port of the plaintext listener.
+    pub http: Port,
+    /// Port of the TLS listener.
+    pub https: Port,
+    /// Where an Envoy says whether it is ready.
+    pub ready_port: u16,
+}
+
+impl Instance {
+    /// Of an object whose spec is valid.
+    pub(super) fn new(spec: &MseIngressConfigSpec, gateway: &Gateway) -> Instance {
+        let own = spec.common.as_ref().and_then(|common| common.instance.as_ref());
+        let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
+        Instance {
+            size: size.unwrap_or(Size::DEFAULT),
+            replicas: own.and_then(|own| own.replicas).and_then(|count| count.try_into().ok()),
+            http: gateway.http_port,
+            https: gateway.https_port,
+            ready_port: gateway.ready_port,
+        }
+    }
+}
+
+/// `spec.common.instance.spec`: cores and GiB of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// `2c4g`
+    C2G4,
+    /// `4c8g`
+    C4G8,
+    /// `8c16g`
+    C8G16,
+    /// `16c32g`
+    C16G32,
+}
+
+impl Size {
+    /// All there are.
+    pub const ALL: [Size; 4] = [Size::C2G4, Size::C4G8, Size::C8G16, Size::C16G32];
+    /// The vendor's default.
+    pub const DEFAULT: Size = Size::C4G8;
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Size::C2G4 => "2c4g",
+            Size::C4G8 => "4c8g",
+            Size::C8G16 => "8c16g",
+            Size::C16G32 => "16c32g",
+        }
+    }
+
+    /// The size that is written so.
+    pub fn named(text: &str) -> Option<Size> {
+        Size::ALL.into_iter().find(|size| size.as_str() == text)
+    }
+
+    /// Cores.
+    pub fn cores(self) -> u32 {
+        match self {
+            Size::C2G4 => 2,
+            Size::C4G8 => 4,
+            Size::C8G16 => 8,
+            Size::C16G32 => 16,
+        }
+    }
+
+    /// Memory in GiB.
+    pub fn memory_gib(self) -> u32 {
+        2 * self.cores()
+    }
+}
