@@ -39,6 +39,7 @@ use envoy_types::pb::{
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -270,7 +271,8 @@ async fn answers(serve: &Serve) -> Vec<(&'static str, String)> {
         ("/metrics", get(&serve.admin, "/metrics")),
         ("/readyz", get(&serve.admin, "/readyz")),
     ];
-    let mut client = InspectionClient::connect(format!("http://{}", serve.admin)).await.unwrap();
+    let channel = Endpoint::try_from(format!("http://{}", serve.admin)).unwrap();
+    let mut client = InspectionClient::new(channel.connect().await.unwrap());
     let gateways = client.list_gateways(ListGatewaysRequest {}).await.unwrap();
     said.push(("ListGateways", format!("{gateways:?}")));
     let members = client.list_members(ListMembersRequest {}).await.unwrap();

@@ -263,6 +263,7 @@ convoy_xds_waiting_envoys{{gateway="MseIngressConfig/hongkong"}} 1
 convoy_xds_waiting_envoys{{gateway="none"}} 0
 convoy_xds_withheld{{gateway="MseIngressConfig/hongkong"}} 3
 convoy_xds_withheld{{gateway="none"}} 0
+convoy_xds_refused_total{{reason="handshake"}} 3
 convoy_xds_responses_total{{type="rds"}} 7
 convoy_xds_nacks_total{{type="rds"}} 2
 convoy_rejected_objects_left_out 0
@@ -274,6 +275,10 @@ convoy_status_queue 0
 convoy_status_writes_total 0
 convoy_status_write_errors_total 0
 convoy_status_dropped_events_total 0
+convoy_infra_unsettled_gateways 0
+convoy_infra_applied_total 0
+convoy_infra_in_order_total 0
+convoy_infra_errors_total 0
 convoy_engine_tick_duration_seconds_sum 0.0
 convoy_engine_tick_duration_seconds_count 0"#
     );

@@ -12,7 +12,7 @@ use kube::{
     Api, Client,
     api::{DynamicObject, Patch, PatchParams},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
@@ -74,6 +74,15 @@ impl Requests {
         let object = self.ask(self.api(kind).patch(name, &params, &Patch::Apply(document))).await?;
         self.meter.applied.fetch_add(1, Relaxed);
         Ok(value(object))
+    }
+
+    /// Writes a Service's ports over whatever is there. Server-side apply tells them apart by their
+    /// number, so that one which somebody renumbered is theirs, and has a name that ours need.
+    pub(super) async fn replace_ports(&self, name: &str, ports: &Value) -> Result<(), Failure> {
+        let params =
+            PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Merge(json!({"spec": {"ports": ports}}));
+        self.ask(self.api(Kind::Service).patch(name, &params, &patch)).await.map(|_| ())
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {

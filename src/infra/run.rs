@@ -208,7 +208,8 @@ impl Loop {
         let name = object_name(&key.gateway);
         let there = self.observed.get(key.kind, &name);
         let Some(document) = self.document(key.kind, managed, there) else { return Ok(false) };
-        if there.is_some_and(|own| difference(&document, own).is_none()) {
+        let changed = there.and_then(|own| difference(&document, own));
+        if there.is_some() && changed.is_none() {
             self.meter.in_order.fetch_add(1, Relaxed);
             return Ok(false);
         }
@@ -222,6 +223,12 @@ impl Loop {
             if stranger.is_some_and(|own| !is_ours(&own, &key.gateway)) {
                 return Err(Failure::NotOurs);
             }
+        }
+        if let Some(ports) = document.pointer("/spec/ports")
+            && changed.is_some_and(|path| path.starts_with("spec.ports"))
+        {
+            self.queue.spend(Instant::now());
+            self.requests.replace_ports(&name, ports).await?;
         }
         self.queue.spend(Instant::now());
         let after = self.requests.apply(key.kind, &name, &document).await?;

@@ -28,6 +28,7 @@ use crate::{
     admin::{self, Report, State},
     diag::Diag,
     engine::{Engine, Settings},
+    identity,
     key::GatewayId,
     serve::{engine_thread::EngineThread, kubernetes::Joints},
     settings::{GatewayDefaults, Mechanisms, Timings},
@@ -98,6 +99,7 @@ pub struct Handle {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<Result<()>>>,
     source: Running,
+    certificates: Option<watch::Receiver<identity::Report>>,
     /// What keeps certificates up to date.
     _identity: Vec<kubernetes::Task>,
 }
@@ -135,7 +137,7 @@ pub async fn start(options: Options) -> Result<Handle> {
     .spawn(inbox)?;
     let traffic = SourceMeter::default();
     let (meter, infra) = (Arc::default(), Arc::default());
-    let identity = xds::start(&xds, source.fleet(), &report, timings.identity)?;
+    let proofs = xds::start(&xds, source.fleet(), &report, timings.identity)?;
     let from = source.to_string();
     let source = match source {
         Source::Directory(dir) => Running::Directory(
@@ -150,7 +152,7 @@ pub async fn start(options: Options) -> Result<Handle> {
                 traffic: traffic.clone(),
                 meter: Arc::clone(&meter),
                 infra: Arc::clone(&infra),
-                authority: identity.authority.clone(),
+                authority: proofs.authority.clone(),
             };
             Running::Kubernetes(kubernetes::spawn(kubernetes, joints, &timings))
         }
@@ -165,9 +167,9 @@ pub async fn start(options: Options) -> Result<Handle> {
         traffic,
         status: meter,
         infra,
-        identity: identity.report,
+        identity: proofs.report.clone(),
     };
-    let (shutdown, access) = (raised(stopped.clone()), identity.access);
+    let (shutdown, access) = (raised(stopped.clone()), proofs.access);
     let tasks = vec![
         tokio::spawn(async move { Ok(ads.serve(listener, access, shutdown).await?) }),
         tokio::spawn(async move { Ok(admin::serve(admin, state, raised(stopped)).await?) }),
@@ -182,7 +184,8 @@ pub async fn start(options: Options) -> Result<Handle> {
         stop,
         tasks,
         source,
-        _identity: identity.tasks,
+        certificates: proofs.report,
+        _identity: proofs.tasks,
     })
 }
 
@@ -205,6 +208,11 @@ impl Handle {
     /// What is published at the moment.
     pub fn views(&self) -> BTreeMap<GatewayId, Arc<GatewayView>> {
         self.publisher.current()
+    }
+
+    /// What is known about the certificates that xDS is served with; `None` without any.
+    pub fn certificates(&self) -> Option<identity::Report> {
+        self.certificates.as_ref().map(|own| own.borrow().clone())
     }
 
     /// The connected Envoys.

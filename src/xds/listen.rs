@@ -22,7 +22,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -187,41 +187,26 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until nobody takes connections any more. Handshakes are tasks of their own, so that one
-/// that fails or is slow disturbs no other.
+/// Accepts until `stopping` is true.
 pub(crate) async fn accept(
     listener: Listener,
     access: Access,
     registry: Arc<EnvoyRegistry>,
     connections: mpsc::Sender<io::Result<Connection>>,
+    mut stopping: watch::Receiver<bool>,
 ) {
-    let mut gate = Gate {
+    let gate = Gate {
         acceptor: Acceptor::new(access),
         quota: Quota::default(),
         places: Arc::new(Semaphore::new(MAX_HANDSHAKES)),
         registry,
         connections,
     };
-    let mut handshakes = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = gate.connections.closed() => return,
-            Some(_) = handshakes.join_next() => continue,
-        };
-        match accepted {
-            Ok(Accepted::Unix(stream)) => {
-                let peer = Peer { address: None, proof: Proof::NotAsked };
-                gate.pass(Connection::new(stream, peer, None)).await;
-            }
-            Ok(Accepted::Tcp(stream, address)) => {
-                gate.admit(stream, address, &mut handshakes).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections of envoys");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    // What waits for a place or for the server to take a connection ends here too.
+    tokio::select! {
+        () = gate.run(listener) => {}
+        // An error means that the server is gone: stopped as well.
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
 }
 
@@ -235,6 +220,30 @@ struct Gate {
 }
 
 impl Gate {
+    /// Handshakes are tasks of their own, so that one that fails or is slow disturbs no other.
+    async fn run(mut self, listener: Listener) {
+        let mut handshakes = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = handshakes.join_next() => continue,
+            };
+            match accepted {
+                Ok(Accepted::Unix(stream)) => {
+                    let peer = Peer { address: None, proof: Proof::NotAsked };
+                    self.pass(Connection::new(stream, peer, None)).await;
+                }
+                Ok(Accepted::Tcp(stream, address)) => {
+                    self.admit(stream, address, &mut handshakes).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections of envoys");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
     async fn admit(
         &mut self,
         stream: TcpStream,

@@ -107,8 +107,8 @@ impl AdsServer {
             Access::Tls { tokens, .. } => tokens.clone(),
         };
         let (connections, incoming) = mpsc::channel(INCOMING);
-        // Ends with the receiver, which the server drops when it stops.
-        tokio::spawn(accept(listener, access, registry.clone(), connections));
+        let until = stopping.clone();
+        let accepting = accept(listener, access, registry.clone(), connections, until);
         let ads = Ads { shared: Shared { publisher, registry, tokens, rules, stopping } };
         let serving = Server::builder()
             .http2_keepalive_interval(Some(timings.keepalive_interval))
@@ -118,8 +118,9 @@ impl AdsServer {
             .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
             .add_service(ads)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), signal);
+        // In one task, so that the socket is closed with whatever ends it.
         tokio::select! {
-            result = serving => result,
+            (result, ()) = async { tokio::join!(serving, accepting) } => result,
             () = drain_limit => Ok(()),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, SanType,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -29,6 +31,10 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
+        // A verifier finds an issuer by its name: no two have the same one.
+        let id = params.key_identifier(&key);
+        let id: String = id.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        params.distinguished_name = named(&format!("authority {id}"));
         let root = params.self_signed(&key).unwrap();
         Authority { issuer: Issuer::new(params, key), root }
     }
@@ -46,7 +52,9 @@ impl Authority {
     }
 
     /// A leaf of any kind.
-    pub(crate) fn sign(&self, params: CertificateParams) -> Leaf {
+    pub(crate) fn sign(&self, mut params: CertificateParams) -> Leaf {
+        // Its issuer's name would make it one that has signed itself.
+        params.distinguished_name = named("leaf");
         let key = KeyPair::generate().unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
         Leaf { chain: leaf.pem(), key: key.serialize_pem(), der: leaf.der().to_vec() }
@@ -56,6 +64,12 @@ impl Authority {
     #[allow(dead_code, reason = "not every test program writes it to a file")]
     pub(crate) fn pem(&self) -> String {
         self.root.pem()
+    }
+
+    /// The root, as TLS libraries take it.
+    #[allow(dead_code, reason = "not every test program is a server itself")]
+    pub(crate) fn der(&self) -> rustls::pki_types::CertificateDer<'static> {
+        self.root.der().clone()
     }
 
     /// What a client needs to trust this authority and nobody else.
@@ -82,6 +96,12 @@ impl Authority {
         config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(resolver.unwrap()));
         Arc::new(config)
     }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }
 
 /// What a leaf with these URIs is made of.

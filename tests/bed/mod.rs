@@ -250,6 +250,10 @@ impl Bed {
         (envoy, Client::plain((address, 80).into()))
     }
 
+    pub(crate) fn convoy(&self) -> &Convoy {
+        self.convoy.as_ref().expect("the test started its Convoy")
+    }
+
     pub(crate) fn envoy(&self) -> &Envoy {
         self.envoy.as_ref().expect("the test started its Envoy")
     }

@@ -18,6 +18,7 @@ mod hosts;
 mod long_lived;
 mod mechanisms;
 mod paths;
+mod proof;
 #[path = "../rows/mod.rs"]
 mod rows;
 mod selftest;
@@ -44,6 +45,7 @@ fn all() -> Vec<Row> {
         withholding::rows(),
         failover::rows(),
         mechanisms::rows(),
+        proof::rows(),
         long_lived::rows(),
         drain::rows(),
         access_log::rows(),

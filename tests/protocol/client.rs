@@ -18,10 +18,15 @@ use envoy_types::pb::{
     },
     google::rpc,
 };
+use http::HeaderMap;
 use prost::Message;
 use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle, time};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{
+    Request, Status, Streaming,
+    metadata::MetadataMap,
+    transport::{self, Channel, Endpoint},
+};
 
 /// Far longer than anything takes on a busy machine; a test that waits so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -170,18 +175,41 @@ impl<Req, Resp> Stream<Req, Resp> {
     }
 }
 
-type Client = AggregatedDiscoveryServiceClient<tonic::transport::Channel>;
+type Client = AggregatedDiscoveryServiceClient<Channel>;
 
-async fn client(bench: &Bench) -> Client {
-    within(Client::connect(format!("http://{}", bench.address))).await.unwrap()
+async fn channel(bench: &Bench) -> Result<Channel, transport::Error> {
+    within(Endpoint::from_shared(format!("http://{}", bench.address)).unwrap().connect()).await
+}
+
+fn with<S>(headers: HeaderMap, stream: S) -> Request<S> {
+    let mut request = Request::new(stream);
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
+    request
 }
 
 impl Delta {
+    /// While the server may refuse the connection.
+    pub(crate) async fn try_open(bench: &Bench, node: Option<Node>) -> Result<Delta, Status> {
+        let channel = channel(bench).await;
+        let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+        Delta::open_on(channel, HeaderMap::new(), node).await
+    }
+
     pub(crate) async fn open(bench: &Bench, node: Option<Node>) -> Delta {
+        let channel = channel(bench).await.unwrap();
+        Delta::open_on(channel, HeaderMap::new(), node).await.unwrap()
+    }
+
+    /// On a connection of the test's own. A server that refuses at once may say so here.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        headers: HeaderMap,
+        node: Option<Node>,
+    ) -> Result<Delta, Status> {
         let (requests, receiver) = mpsc::channel(4);
-        let stream = ReceiverStream::new(receiver);
-        let responses = client(bench).await.delta_aggregated_resources(stream).await.unwrap();
-        Stream { requests, responses: responses.into_inner(), node }
+        let stream = with(headers, ReceiverStream::new(receiver));
+        let responses = within(Client::new(channel).delta_aggregated_resources(stream)).await?;
+        Ok(Stream { requests, responses: responses.into_inner(), node })
     }
 
     pub(crate) async fn subscribe(&mut self, kind: Kind, names: &[&str]) {
@@ -218,10 +246,20 @@ impl Delta {
 
 impl Sotw {
     pub(crate) async fn open(bench: &Bench, node: Option<Node>) -> Sotw {
+        let channel = channel(bench).await.unwrap();
+        Sotw::open_on(channel, HeaderMap::new(), node).await.unwrap()
+    }
+
+    /// On a connection of the test's own. A server that refuses at once may say so here.
+    pub(crate) async fn open_on(
+        channel: Channel,
+        headers: HeaderMap,
+        node: Option<Node>,
+    ) -> Result<Sotw, Status> {
         let (requests, receiver) = mpsc::channel(4);
-        let stream = ReceiverStream::new(receiver);
-        let responses = client(bench).await.stream_aggregated_resources(stream).await.unwrap();
-        Stream { requests, responses: responses.into_inner(), node }
+        let stream = with(headers, ReceiverStream::new(receiver));
+        let responses = within(Client::new(channel).stream_aggregated_resources(stream)).await?;
+        Ok(Stream { requests, responses: responses.into_inner(), node })
     }
 
     pub(crate) async fn subscribe(&mut self, kind: Kind, names: &[&str]) {

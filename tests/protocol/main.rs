@@ -6,7 +6,11 @@
 // All of this file and its modules is test code; clippy.toml exempts only the test functions.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "the other test programs use all of it")]
+#[path = "../bed/cert.rs"]
+mod cert;
 mod client;
+mod proof;
 
 use std::collections::HashMap;
 

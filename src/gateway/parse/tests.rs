@@ -171,8 +171,8 @@ fn both_tracers_are_one_with_rates_of_their_own() {
 
 #[test]
 fn tracing_without_a_collector_says_what_to_set() {
-    let (gateway, diags) = run(&gateway(&[], tracing(None, Some("100"))));
-    assert_eq!(gateway.unwrap().tracing, None);
+    let (parsed, diags) = run(&gateway(&[], tracing(None, Some("100"))));
+    assert_eq!(parsed.unwrap().tracing, None);
     let [diag] = &diags[..] else { panic!("{diags:?}") };
     for part in ["spec.monitor.tracing.openTelemetry: CollectorMissing", "convoy.dev/otlp-endpoint"]
     {

@@ -1,7 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::admin::{MemberReport, MemberState};
+use crate::{
+    admin::{MemberReport, MemberState},
+    diag::{Diag, Field, Reason},
+    key::{ObjectKind, ObjectRef},
+};
 
 fn member(id: &str) -> MemberId {
     MemberId::new(id).unwrap()
@@ -229,4 +233,44 @@ fn messages_are_cut_between_characters() {
     let text = cut("ä".repeat(MAX_MESSAGE));
     assert_eq!(text.len(), MAX_MESSAGE);
     assert_eq!(cut("short".into()), "short");
+}
+
+#[test]
+fn managed_envoys_have_a_condition_and_addresses_of_their_own() {
+    let finding = || {
+        let at =
+            Field::of(&ObjectRef::fleet(ObjectKind::MseIngressConfig, GatewayId::mse("gw").name));
+        Diag::error(&at, Reason::ObjectNotOurs, "Service a/b: not ours")
+    };
+    let own: Address = "192.0.2.9".parse().unwrap();
+    let provision = |is_settled: bool, findings: Vec<Diag>| Provision {
+        addresses: vec![own.clone()],
+        is_settled,
+        findings,
+    };
+    let check = |provision: Provision, annotation: Option<&str>, expect: &str| {
+        let addresses = annotation.map(|text| text.parse().unwrap()).into_iter().collect();
+        let case = Case {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            provisions: [(GatewayId::mse("gw"), provision)].into(),
+            ..Case::of(report(Declared { addresses, ..declared(&[]) }, &[]))
+        };
+        let status = case.status();
+        let condition = status.conditions.iter().find(|own| own.r#type == "Provisioned").unwrap();
+        let points = status.load_balancer.ingress.iter().filter_map(|own| own.ip.as_deref());
+        let points = points.collect::<Vec<_>>().join(",");
+        let Condition { status, reason, message, .. } = condition;
+        assert_eq!(format!("{status} {reason} {message:?} {points}"), expect);
+    };
+    check(provision(true, vec![]), None, r#"True Provisioned "" 192.0.2.9"#);
+    check(provision(true, vec![]), Some("192.0.2.1"), r#"True Provisioned "" 192.0.2.1"#);
+    check(provision(false, vec![]), None, r#"False Pending "" 192.0.2.9"#);
+    let foreign = r#"False ObjectNotOurs "Service a/b: not ours" 192.0.2.9"#;
+    check(provision(false, vec![finding()]), None, foreign);
+    // Until it has one, the others are as good as before.
+    check(
+        Provision { is_settled: true, ..Provision::default() },
+        None,
+        r#"True Provisioned "" 192.0.2.7"#,
+    );
 }
