@@ -111,6 +111,11 @@ impl Account {
         Some(Account { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
+    /// Of a release with a name of its own, which goes before ours. It keeps Envoys by default.
+    fn is_of_chart(&self) -> bool {
+        self.is_of_fleet() && self.name != FLEET_ACCOUNT
+    }
+
     /// A chart's release may have a name of its own before ours.
     fn is_of_fleet(&self) -> bool {
         self.name.split('-').next_back() == Some(FLEET_ACCOUNT)
@@ -151,7 +156,8 @@ async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
             namespace: account.namespace.clone(),
             member: Some(Network::Underlay),
             authority: true,
-            managed: scene.replicas.iter().any(|replica| replica.manages_gateways),
+            managed: account.is_of_chart()
+                || scene.replicas.iter().any(|replica| replica.manages_gateways),
             ..FleetAccess::default()
         };
         check("the fleet", asked, &fleet_roles(&access));
