@@ -104,14 +104,17 @@ pub(super) fn due(
         return Some(next.map_or(Step::Replace, |_| Step::Switch));
     }
     let waited = now.duration_since(content.since).unwrap_or_default();
+    // What is planned in one second may be written in a later one, and until then the others read
+    // what was before.
+    let written = timings.request;
     let (is_due, step) = match content.phase() {
         Phase::Settled => {
             let is_asked =
                 asked.is_some_and(|asked| !asked.is_empty() && asked != content.answered);
             (is_asked || now >= content.signer.root.validity.due(), Step::Begin)
         }
-        Phase::Spreading => (waited >= timings.overlap, Step::Switch),
-        Phase::Retiring => (waited >= timings.overlap + timings.leaf, Step::Retire),
+        Phase::Spreading => (waited > written + timings.overlap, Step::Switch),
+        Phase::Retiring => (waited > written + timings.overlap + timings.leaf, Step::Retire),
     };
     is_due.then_some(step)
 }

@@ -19,6 +19,7 @@ const TIMINGS: IdentityTimings = IdentityTimings {
     leaf: Duration::from_secs(30),
     overlap: Duration::from_secs(20),
     skew: Duration::ZERO,
+    request: Duration::from_secs(3),
     ..IdentityTimings::PRODUCTION
 };
 
@@ -52,12 +53,12 @@ fn a_rotation_goes_on_when_its_time_has_come() {
     // By the operator; the content has answered nothing yet.
     check(Phase::Settled, Some("now"), 100, Some(Step::Begin));
     check(Phase::Settled, Some(""), 100, None);
-    check(Phase::Spreading, None, 119, None);
-    check(Phase::Spreading, Some("now"), 119, None);
-    check(Phase::Spreading, None, 120, Some(Step::Switch));
-    check(Phase::Retiring, None, 149, None);
-    check(Phase::Retiring, Some("now"), 149, None);
-    check(Phase::Retiring, None, 150, Some(Step::Retire));
+    check(Phase::Spreading, None, 123, None);
+    check(Phase::Spreading, Some("now"), 123, None);
+    check(Phase::Spreading, None, 124, Some(Step::Switch));
+    check(Phase::Retiring, None, 153, None);
+    check(Phase::Retiring, Some("now"), 153, None);
+    check(Phase::Retiring, None, 154, Some(Step::Retire));
     // An authority that has ended overlaps with nothing.
     check(Phase::Settled, None, 301, Some(Step::Replace));
     check(Phase::Spreading, None, 301, Some(Step::Switch));

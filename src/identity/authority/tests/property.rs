@@ -11,7 +11,7 @@ use super::*;
 enum Event {
     /// Seconds pass, and then this replica looks: the API is not away for ever.
     Wait(u64, usize),
-    /// A replica reads, and may be slow to write what it planned.
+    /// A replica reads, and may be slow to write what it planned, within the limit of a request.
     Read(usize),
     /// It writes, unless another one wrote meanwhile.
     Write(usize),
@@ -47,8 +47,8 @@ struct Replica {
     known: Option<Content>,
     /// When it was true.
     read_at: u64,
-    /// What it is about to write, over which version.
-    planned: Option<(Content, Option<u64>)>,
+    /// What it is about to write, over which version, and since when.
+    planned: Option<(Content, Option<u64>, u64)>,
 }
 
 /// A certificate that somebody holds.
@@ -124,15 +124,16 @@ impl World {
         let plan = plan(own.known.as_ref(), found, asked, at(now), &TIMINGS).unwrap();
         let version = self.stored.as_ref().map(|(_, version)| *version);
         own.planned = match plan {
-            Plan::Write(next) => Some((next, version)),
+            Plan::Write(next) => Some((next, version, now)),
             Plan::Adopt(_) | Plan::Keep(_) => None,
         };
     }
 
     fn write(&mut self, replica: usize) {
         let own = &mut self.replicas[replica];
-        let Some((next, over)) = own.planned.take() else { return };
-        if over != self.stored.as_ref().map(|(_, version)| *version) {
+        let Some((next, over, since)) = own.planned.take() else { return };
+        let is_too_late = self.now - since > TIMINGS.request.as_secs();
+        if is_too_late || over != self.stored.as_ref().map(|(_, version)| *version) {
             return;
         }
         self.version += 1;
