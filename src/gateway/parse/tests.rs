@@ -202,7 +202,9 @@ fn an_invalid_spec_is_no_gateway() {
         (named("mse-ingress"), ""),
         (named(""), "spec.name"),
     ] {
-        let (gateway, diags) = parse(&gateway(&[], spec.clone()), &GatewayDefaults::default());
+        let otlp_endpoint = Some("otel:4317".parse().unwrap());
+        let defaults = GatewayDefaults { otlp_endpoint, ..GatewayDefaults::default() };
+        let (gateway, diags) = parse(&gateway(&[], spec.clone()), &defaults);
         let fields: Vec<_> = diags.iter().map(|diag| diag.field.as_str()).collect();
         assert_eq!(fields.join(" "), expect, "{spec:?}");
         assert_eq!(gateway.is_some(), expect.is_empty(), "{spec:?}");
