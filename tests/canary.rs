@@ -151,8 +151,12 @@ struct Serve {
 impl Serve {
     fn start(fleet: &Path) -> Serve {
         let mut process = Command::new(env!("CARGO_BIN_EXE_convoy"))
-            .args(["serve", "--xds-listen=127.0.0.1:0", "--xds-plaintext"])
-            .arg("--admin-listen=127.0.0.1:0")
+            .args([
+                "serve",
+                "--xds-listen=127.0.0.1:0",
+                "--xds-plaintext",
+                "--admin-listen=127.0.0.1:0",
+            ])
             .args(["--log-level=trace", "--log-format=json", "--allow-loopback-endpoints"])
             .arg("--fleet-dir")
             .arg(fleet)

@@ -92,6 +92,33 @@ fn what_cannot_be_done_is_explained() {
 }
 
 #[test]
+fn fault_s01_nothing_is_served_in_the_clear_by_default() {
+    let dir = fleet(&[]);
+    let dir = dir.path().to_str().unwrap();
+    let serve = ["serve", "--admin-listen=127.0.0.1:0", "--fleet-dir", dir];
+    let output = convoy(&[&serve[..], &["--xds-listen=127.0.0.1:0"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("nothing protects xDS"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_bootstrap_with_certificates_is_three_files() {
+    let out = tempfile::TempDir::new().unwrap();
+    let dir = out.path().to_str().unwrap();
+    let start = ["bootstrap", "--gateway=web", "--xds=convoy.test:18000", "--xds-tls-dir=certs"];
+    let alone = convoy(&start);
+    assert_eq!(alone.status.code(), Some(2), "they cannot be printed as one");
+    let output = convoy(&[&start[..], &["--out", dir, "--config-dir=/etc/envoy"]].concat());
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""));
+    let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
+    assert!(read("envoy.yaml").contains("/etc/envoy/credential.json"));
+    // Envoy may be started anywhere.
+    let here = std::env::current_dir().unwrap();
+    assert!(read("credential.json").contains(here.join("certs/tls.key").to_str().unwrap()));
+    assert!(read("authorities.json").contains("convoy.test"));
+}
+
+#[test]
 fn what_is_installed_is_printed_as_documents() {
     let kinds = |args: &[&str]| -> Vec<String> {
         let output = convoy(args);

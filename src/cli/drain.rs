@@ -47,7 +47,9 @@ pub(super) struct Args {
 
 /// Ends successfully also if Envoy does not answer: a Pod that stops must not look as if it crashed.
 pub(super) async fn run(args: &Args) -> Result<ExitCode> {
-    StopSignals::new()?.received().await;
+    let mut stop = StopSignals::new()?;
+    eprintln!("convoy: waiting for SIGTERM");
+    stop.received().await;
     for path in REQUESTS {
         if let Err(err) = persistently(&args.admin, path).await {
             eprintln!("convoy: POST {path}: {err:#}");

@@ -79,15 +79,16 @@ pub(super) fn is_scaled_by_others(deployment: &Value, manager: &str) -> bool {
     })
 }
 
-/// What keeps the Pods of a Deployment from being made or replaced, as its controller says it.
+/// What keeps the Pods of a Deployment from being made or replaced, as its controller says it. That it
+/// says so may be late news: nothing is wrong once there are as many new Pods as there should be.
 pub(super) fn trouble(deployment: &Value) -> Option<String> {
+    let count = |path: &str| deployment.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+    let is_short = count("/status/updatedReplicas") < count("/spec/replicas");
     let conditions = deployment.pointer("/status/conditions").and_then(Value::as_array);
-    let is_bad = |own: &&Value| {
-        let state = (text(own, "type"), text(own, "status"));
-        matches!(
-            state,
-            (Some("ReplicaFailure"), Some("True")) | (Some("Progressing"), Some("False"))
-        )
+    let is_bad = |own: &&Value| match (text(own, "type"), text(own, "status")) {
+        (Some("ReplicaFailure"), Some("True")) => is_short,
+        (Some("Progressing"), Some("False")) => true,
+        _ => false,
     };
     let bad = conditions.into_iter().flatten().find(is_bad)?;
     Some(format!("{}: {}", text(bad, "reason")?, text(bad, "message")?))
@@ -156,16 +157,20 @@ mod tests {
 
     #[test]
     fn a_deployment_says_what_keeps_it() {
-        let check = |kind: &str, status: &str, expect: Option<&str>| {
+        let check = |kind: &str, status: &str, updated: u32, expect: Option<&str>| {
             let condition =
                 json!({"type": kind, "status": status, "reason": "Quota", "message": "no more"});
-            let deployment = json!({"status": {"conditions": [condition]}});
-            assert_eq!(trouble(&deployment).as_deref(), expect, "{kind}={status}");
+            let deployment = json!({
+                "spec": {"replicas": 3},
+                "status": {"updatedReplicas": updated, "conditions": [condition]},
+            });
+            assert_eq!(trouble(&deployment).as_deref(), expect, "{kind}={status} {updated}");
         };
-        check("ReplicaFailure", "True", Some("Quota: no more"));
-        check("Progressing", "False", Some("Quota: no more"));
-        check("Progressing", "True", None);
+        check("ReplicaFailure", "True", 2, Some("Quota: no more"));
+        check("ReplicaFailure", "True", 3, None);
+        check("Progressing", "False", 3, Some("Quota: no more"));
+        check("Progressing", "True", 0, None);
         // It takes a while, which readiness tells.
-        check("Available", "False", None);
+        check("Available", "False", 0, None);
     }
 }

@@ -104,9 +104,11 @@ impl Builder<'_> {
             name: self.cluster(&arm.target),
             weight: pack::uint((arm.weight.get() / divisor).max(1)),
             // A canary's share is served for another Ingress than the route is of.
-            typed_per_filter_config: (arm.origin.object != *ingress)
-                .then(|| pack::one(ARM_FILTER, observe::arm(&arm.origin.object.name.to_string())))
-                .unwrap_or_default(),
+            typed_per_filter_config: if arm.origin.object == *ingress {
+                Default::default()
+            } else {
+                pack::one(ARM_FILTER, observe::arm(&arm.origin.object.name.to_string()))
+            },
             ..Default::default()
         });
         ClusterSpecifier::WeightedClusters(WeightedCluster {

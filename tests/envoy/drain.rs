@@ -2,9 +2,9 @@
 //! request is lost on the way.
 
 use std::{
-    fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -86,7 +86,7 @@ async fn envoy_drains_connections_that_clients_keep(bed: &mut Bed) {
     })
     .await;
 
-    let mut drain = Drain::start(&socket).await;
+    let mut drain = Drain::start(&socket);
     shared.moved.store(true, Relaxed);
     let began = std::time::Instant::now();
     drain.stop();
@@ -181,18 +181,15 @@ async fn http2(shared: Arc<Shared>) -> Vec<String> {
 struct Drain(Child);
 
 impl Drain {
-    async fn start(socket: &Path) -> Drain {
+    /// Returns when it listens for SIGTERM.
+    fn start(socket: &Path) -> Drain {
         let admin = format!("unix:{}", socket.display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_convoy"));
-        let drain = Drain(command.args(["drain", "--admin", &admin]).spawn().unwrap());
-        let status = format!("/proc/{}/status", drain.0.id());
-        eventually(SETTLE, "it listens for SIGTERM", || async {
-            let text = fs::read_to_string(&status).map_err(|e| e.to_string())?;
-            let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
-            let caught = u64::from_str_radix(caught.trim(), 16).map_err(|e| e.to_string())?;
-            if caught >> (Signal::SIGTERM as u32 - 1) & 1 == 1 { Ok(()) } else { Err(text) }
-        })
-        .await;
+        command.args(["drain", "--admin", &admin]).stderr(Stdio::piped());
+        let mut drain = Drain(command.spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(drain.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "convoy: waiting for SIGTERM\n");
         drain
     }
 

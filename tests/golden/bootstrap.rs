@@ -10,14 +10,14 @@ use crate::envoy;
 #[test]
 fn envoy_accepts_every_variant() {
     for variant in [Variant::Delta, Variant::Sotw] {
-        for admin in [
-            AdminAddress::Unix("/tmp/convoy-golden-admin.sock".into()),
-            AdminAddress::Tcp(([127, 0, 0, 1], 0).into()),
+        for (admin, xds) in [
+            (AdminAddress::Unix("/tmp/convoy-golden-admin.sock".into()), "unix:/tmp/xds.sock"),
+            (AdminAddress::Tcp(([127, 0, 0, 1], 0).into()), "127.0.0.1:18000"),
         ] {
             let options = BootstrapOptions {
                 gateway: "web".into(),
                 node_id: "web-1".into(),
-                xds: "127.0.0.1:18000".parse().unwrap(),
+                xds: xds.parse().unwrap(),
                 tls: None,
                 variant,
                 admin,

@@ -140,32 +140,34 @@ fn complete(kind: Kind, managed: &Managed, options: &Options, body: Value) -> Va
         ("", version) => version.to_owned(),
         (group, version) => format!("{group}/{version}"),
     };
-    let mut document = json!({
-        "apiVersion": api_version,
-        "kind": kind.as_str(),
-        "metadata": {
-            "name": object_name(id),
-            "namespace": options.namespace,
-            "labels": labels(id),
-            // Without `blockOwnerDeletion`, which would take a right on finalizers of gateways.
-            "ownerReferences": [{
-                "apiVersion": "mse.alibabacloud.com/v1alpha1",
-                "kind": "MseIngressConfig",
-                "name": id.name.name,
-                "uid": uid,
-                "controller": true,
-            }],
-        },
+    let metadata = json!({
+        "name": object_name(id),
+        "namespace": options.namespace,
+        "labels": labels(id),
+        // Without `blockOwnerDeletion`, which would take a right on finalizers of gateways.
+        "ownerReferences": [{
+            "apiVersion": "mse.alibabacloud.com/v1alpha1",
+            "kind": "MseIngressConfig",
+            "name": id.name.name,
+            "uid": uid,
+            "controller": true,
+        }],
     });
-    let fields = document.as_object_mut().expect("invariant: written as an object above");
     // Not even a hash of a private key is shown.
-    let shown = if kind == Kind::Secret { Value::Null } else { body.clone() };
-    if let Value::Object(body) = body {
-        fields.extend(body);
+    let shown = if kind == Kind::Secret { &Value::Null } else { &body };
+    let applied = json!({APPLIED: fingerprint(&[&metadata, shown])});
+    let metadata = with(metadata, "annotations", applied);
+    let named = [("apiVersion", json!(api_version)), ("kind", json!(kind.as_str()))];
+    let named = named.into_iter().chain([("metadata", metadata)]);
+    named.fold(body, |object, (key, value)| with(object, key, value))
+}
+
+/// The object with one more field.
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    if let Value::Object(fields) = &mut object {
+        fields.insert(key.to_owned(), value);
     }
-    let applied = json!({APPLIED: fingerprint(&[&fields["metadata"], &shown])});
-    document["metadata"]["annotations"] = applied;
-    document
+    object
 }
 
 /// Of JSON whose maps are ordered.
@@ -183,7 +185,7 @@ fn secret(Issued { certificate, key, authorities }: &Issued) -> Value {
 }
 
 fn deployment(managed: &Managed, options: &Options, replicas: Option<u32>) -> Value {
-    let mut spec = json!({
+    let spec = json!({
         "selector": {"matchLabels": selector(&managed.id)},
         // Never below capacity.
         "strategy": {
@@ -192,27 +194,26 @@ fn deployment(managed: &Managed, options: &Options, replicas: Option<u32>) -> Va
         },
         "template": pod::template(managed, options),
     });
-    if let Some(replicas) = replicas {
-        spec["replicas"] = json!(replicas);
+    match replicas {
+        Some(replicas) => with(spec, "replicas", json!(replicas)),
+        None => spec,
     }
-    spec
 }
 
 fn service(managed: &Managed, options: &Options) -> Value {
     let port = |name: &str, port: Port| json!({"name": name, "port": port.public, "targetPort": name, "protocol": "TCP"});
-    let mut spec = json!({
+    let spec = json!({
         "type": options.service_type.to_string(),
         "selector": selector(&managed.id),
         "ports": [port("http", managed.instance.http), port("https", managed.instance.https)],
     });
     match options.service_type {
-        ServiceType::ClusterIp => {}
+        ServiceType::ClusterIp => spec,
         // The client's address stays, and the balancer asks only nodes that have an Envoy.
         ServiceType::NodePort | ServiceType::LoadBalancer => {
-            spec["externalTrafficPolicy"] = json!("Local");
+            with(spec, "externalTrafficPolicy", json!("Local"))
         }
     }
-    spec
 }
 
 fn budget(managed: &Managed) -> Value {

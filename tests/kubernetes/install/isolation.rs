@@ -44,7 +44,7 @@ pub(super) async fn fault_s02_envoys_are_told_of_their_own_gateway_only(scene: &
         },
     });
     let mut gateway = gateway(OTHER, "cluster-2", json!({"ingressClass": OTHER}));
-    gateway["spec"]["common"]["instance"] = json!({"replicas": 1, "spec": "1c2g"});
+    gateway["spec"]["common"]["instance"] = json!({"replicas": 1, "spec": "2c4g"});
     for object in [secret, ingress, gateway] {
         fleet.apply(&object.to_string(), "");
     }

@@ -65,8 +65,8 @@ scenario! { "install", &["c1", "c2"], fleet: Bare;
     drift_of_a_gateway_is_mended,
     others_may_have_fields_of_their_own,
     gateways_take_their_objects_with_them,
-    readme_leaves_definitions_behind,
     fault_s03_nobody_was_refused,
+    readme_leaves_definitions_behind,
 }
 
 /// Of the release.

@@ -207,7 +207,7 @@ pub(super) async fn readme_leaves_definitions_behind(scene: &mut Scene) {
 }
 
 /// What is allowed is what the chart and `convoy member add` have made, so whoever was never refused has
-/// asked for nothing else.
+/// asked for nothing else. Only when the chart is removed its account goes before its Pods.
 pub(super) async fn fault_s03_nobody_was_refused(scene: &mut Scene) {
     let account = format!("system:serviceaccount:{NAMESPACE}:");
     for cluster in scene.world.clusters() {
