@@ -1,6 +1,12 @@
 //! A client of the real server over loopback, for both variants of the protocol.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use convoy::{
     key::GatewayId,
@@ -19,6 +25,7 @@ use envoy_types::pb::{
     google::rpc,
 };
 use http::HeaderMap;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
 use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle, time};
 use tokio_stream::wrappers::ReceiverStream;
@@ -83,6 +90,7 @@ impl Bench {
             (*kind, Arc::from(*name), content.map(|content| resource(*kind, name, content)))
         });
         self.view = self.view.commit(changes).expect("a commit changes something");
+        self.view = self.view.at(Instant::now());
         self.publisher.publish(&GatewayId::mse("edge"), Arc::new(self.view.clone()));
     }
 
@@ -90,6 +98,16 @@ impl Bench {
     pub(crate) fn know(&mut self, coverage: Coverage) {
         self.view = self.view.commit_as(coverage, []).expect("it knew something else");
         self.publisher.publish(&GatewayId::mse("edge"), Arc::new(self.view.clone()));
+    }
+
+    /// How many changes of a type were timed from the engine to an acknowledgement.
+    pub(crate) fn propagated(&self, kind: Kind) -> u64 {
+        let mut metrics = Registry::default();
+        let histogram = self.registry.propagation()[&kind].clone();
+        metrics.register("times", "Times", histogram);
+        let mut text = String::new();
+        encode(&mut text, &metrics).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("times_count ")).unwrap().parse().unwrap()
     }
 
     /// The version of a resource.

@@ -67,6 +67,32 @@ async fn a_delta_subscription_is_served_acknowledged_and_kept_up_to_date() {
 }
 
 #[tokio::test]
+async fn what_is_timed_is_a_change_until_it_is_accepted() {
+    let mut bench = Bench::start().await;
+    bench.publish(&[(Cluster, "a", Some(1))]);
+    let mut envoy = Delta::open(&bench, node("edge")).await;
+    envoy.subscribe(Cluster, &[]).await;
+    let response = envoy.response().await;
+    envoy.answer(&response, None).await;
+    let acknowledged = |bench: &Bench| bench.envoy().unwrap().types[&Cluster].acknowledged;
+    until(|| acknowledged(&bench) == 1).await;
+    assert_eq!(bench.propagated(Cluster), 0, "what an Envoy starts with is no change");
+
+    bench.publish(&[(Cluster, "b", Some(1)), (Endpoint, "b", Some(1))]);
+    let response = envoy.response().await;
+    assert_eq!(bench.propagated(Cluster), 0, "it is not accepted yet");
+    envoy.answer(&response, None).await;
+    until(|| bench.propagated(Cluster) == 1).await;
+    assert_eq!(bench.propagated(Endpoint), 0, "nobody asked for these");
+
+    bench.publish(&[(Cluster, "b", Some(2))]);
+    let response = envoy.response().await;
+    envoy.answer(&response, Some("no")).await;
+    until(|| bench.envoy().unwrap().types[&Cluster].refusals == 1).await;
+    assert_eq!(bench.propagated(Cluster), 1, "a refusal is no arrival");
+}
+
+#[tokio::test]
 async fn a_sotw_subscription_is_served_acknowledged_and_kept_up_to_date() {
     let mut bench = Bench::start().await;
     bench.publish(&[(Cluster, "a", Some(1))]);
