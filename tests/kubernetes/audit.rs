@@ -111,11 +111,6 @@ impl Account {
         Some(Account { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
-    /// Of a release with a name of its own, which goes before ours. It keeps Envoys by default.
-    fn is_of_chart(&self) -> bool {
-        self.is_of_fleet() && self.name != FLEET_ACCOUNT
-    }
-
     /// A chart's release may have a name of its own before ours.
     fn is_of_fleet(&self) -> bool {
         self.name.split('-').next_back() == Some(FLEET_ACCOUNT)
@@ -151,13 +146,13 @@ async fn fault_s03_the_fleet_is_asked_for_nothing_else(scene: &mut Scene) {
     let mut ours = all.iter().filter(|(account, _)| account.is_of_fleet()).peekable();
     assert!(ours.peek().is_some(), "nobody asked as Convoy: {:?}", all.keys());
     for (account, asked) in ours {
-        // In one scenario the fleet is a member too.
+        // The most that an account is ever granted: in some scenarios the fleet is a member too, and
+        // in some Convoy keeps Envoys.
         let access = FleetAccess {
             namespace: account.namespace.clone(),
             member: Some(Network::Underlay),
             authority: true,
-            managed: account.is_of_chart()
-                || scene.replicas.iter().any(|replica| replica.manages_gateways),
+            managed: true,
             ..FleetAccess::default()
         };
         check("the fleet", asked, &fleet_roles(&access));

@@ -27,7 +27,6 @@ pub(crate) struct Replica {
     pub(crate) xds: SocketAddr,
     /// Where health, metrics and inspection are.
     pub(crate) admin: SocketAddr,
-    pub(crate) manages_gateways: bool,
 }
 
 impl Replica {
@@ -42,10 +41,9 @@ impl Replica {
     /// The same with an authority of its own, and with managed gateways.
     pub(crate) fn managing(world: &World, number: u8) -> Replica {
         let managed = ["--manage-gateways", "--gateway-drain-image=convoy"].map(str::to_owned);
-        let replica = Replica::run(world, number, env!("CARGO_BIN_EXE_convoy").as_ref(), |own| {
+        Replica::run(world, number, env!("CARGO_BIN_EXE_convoy").as_ref(), |own| {
             [operated(own), managed.into()].concat()
-        });
-        Replica { manages_gateways: true, ..replica }
+        })
     }
 
     /// A Convoy whose timers go at [`paced::pace`].
@@ -68,7 +66,7 @@ impl Replica {
         write_kubeconfig(world, &kubeconfig);
         let options = paced::Options { kubeconfig, xds, admin, identity };
         let process = Daemon::start(program, arguments(&options), log);
-        Replica { process, xds, admin, manages_gateways: false }
+        Replica { process, xds, admin }
     }
 
     /// Waits until it has read everything.

@@ -309,7 +309,7 @@ async fn fault_s01_a_token_in_place_of_a_certificate() {
     check(bearer("good"), "edge", Ok("+a")).await;
     check(bearer("good"), "", Ok("+a")).await;
     check(bearer("good"), "b", Err(Code::PermissionDenied)).await;
-    check(bearer("other-pod"), "edge", Err(Code::PermissionDenied)).await;
+    check(bearer("other-pod"), "edge", Err(Code::Unauthenticated)).await;
     check(bearer("old"), "edge", Err(Code::Unauthenticated)).await;
     check(HeaderMap::new(), "edge", Err(Code::Unauthenticated)).await;
     // A certificate still does.

@@ -202,7 +202,8 @@ fn an_invalid_spec_is_no_gateway() {
         (named("mse-ingress"), ""),
         (named(""), "spec.name"),
     ] {
-        let (gateway, diags) = parse(&gateway(&[], spec.clone()), &GatewayDefaults::default());
+        let object = gateway(&[(OTLP_ENDPOINT, "otel:4317")], spec.clone());
+        let (gateway, diags) = parse(&object, &GatewayDefaults::default());
         let fields: Vec<_> = diags.iter().map(|diag| diag.field.as_str()).collect();
         assert_eq!(fields.join(" "), expect, "{spec:?}");
         assert_eq!(gateway.is_some(), expect.is_empty(), "{spec:?}");
