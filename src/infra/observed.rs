@@ -10,7 +10,7 @@ use std::{
 
 use kube::{
     Api, Client, ResourceExt,
-    api::{ApiResource, DynamicObject},
+    api::{ApiResource, DynamicObject, TypeMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, watcher},
@@ -45,6 +45,11 @@ pub(super) fn resource(kind: Kind) -> ApiResource {
         kind: kind.as_str().to_owned(),
         plural: plural.to_owned(),
     }
+}
+
+fn types(kind: Kind) -> TypeMeta {
+    let ApiResource { api_version, kind, .. } = resource(kind);
+    TypeMeta { api_version, kind }
 }
 
 /// What may differ from before.
@@ -124,7 +129,7 @@ impl Own {
             }
             Ok(watcher::Event::InitApply(object)) => {
                 self.listing.insert(object.name_any());
-                self.store(object);
+                self.store(kind, object);
                 Vec::new()
             }
             Ok(watcher::Event::InitDone) => {
@@ -133,7 +138,7 @@ impl Own {
                 self.objects.retain(|name, _| listing.contains(name));
                 return News::Listed(kind);
             }
-            Ok(watcher::Event::Apply(object)) => vec![self.store(object)],
+            Ok(watcher::Event::Apply(object)) => vec![self.store(kind, object)],
             Ok(watcher::Event::Delete(object)) => {
                 let name = object.name_any();
                 self.objects.remove(&name);
@@ -152,8 +157,10 @@ impl Own {
         News::Objects(kind, names)
     }
 
-    fn store(&mut self, object: DynamicObject) -> String {
+    fn store(&mut self, kind: Kind, mut object: DynamicObject) -> String {
         let name = object.name_any();
+        // The entries of a list do not say it, and would look as if somebody had changed them.
+        object.types = Some(types(kind));
         let object = serde_json::to_value(object).expect("invariant: it came as JSON");
         self.objects.insert(name.clone(), object);
         name
@@ -171,5 +178,31 @@ fn explained(err: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => err.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Entries of a list have no type, and events of a watch have one.
+    #[test]
+    fn an_object_has_its_type_however_it_was_read() {
+        let listed = json!({"metadata": {"name": "own"}, "spec": {"replicas": 1}});
+        let whole = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "own"}, "spec": {"replicas": 1},
+        });
+        for (event, object) in
+            [(Event::InitApply as fn(_) -> _, &listed), (Event::Apply as fn(_) -> _, &whole)]
+        {
+            let mut own = Own::default();
+            let object = serde_json::from_value(object.clone()).unwrap();
+            own.take(Kind::Deployment, Ok(event(object)));
+            assert_eq!(own.objects["own"], whole);
+        }
     }
 }

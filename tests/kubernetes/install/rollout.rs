@@ -5,6 +5,8 @@ use nix::{
     unistd::Pid,
 };
 
+use serde_json::Value;
+
 use super::{
     NAMESPACE, PATIENCE, is_followed, is_rolled_out, kept, loses_nothing, object, pods_of,
     readme::run, rollout,
@@ -25,12 +27,27 @@ pub(super) async fn restart(scene: &Scene, deployment: &str) -> [Vec<String>; 2]
     [before, after]
 }
 
+/// What Convoy wrote of the objects that it keeps of gateways.
+fn writes(scene: &Scene) -> Vec<String> {
+    let log = scene.world.fleet.audit_log();
+    let is_write = |entry: &&Value| {
+        let kind = entry["objectRef"]["resource"].as_str().unwrap_or_default();
+        entry["user"]["username"] == format!("system:serviceaccount:{NAMESPACE}:convoy")
+            && entry["verb"] == "patch"
+            && ["configmaps", "deployments", "services", "poddisruptionbudgets"].contains(&kind)
+    };
+    log.iter().filter(is_write).map(|entry| entry["requestURI"].to_string()).collect()
+}
+
+/// Another replica finds all in order, and writes nothing.
 pub(super) async fn rollout_of_convoy_loses_nothing(scene: &mut Scene) {
+    let before = writes(scene);
     loses_nothing(scene, "Convoy restarted", async |scene| {
         restart(scene, "convoy").await;
         is_followed(scene, "after-restart").await;
     })
     .await;
+    assert_eq!(writes(scene)[before.len()..], [""; 0]);
 }
 
 /// A process that is killed is started again by the kubelet.
