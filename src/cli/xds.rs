@@ -66,6 +66,9 @@ impl XdsFlags {
             (XdsListen::Unix(_), Some(_), _) => {
                 bail!("--xds-cert-dir: a unix socket has no TLS; its file mode protects it")
             }
+            (XdsListen::Unix(_), None, _) if tokens => {
+                bail!("--xds-tokens: nobody is asked on a unix socket; its file mode protects it")
+            }
             (XdsListen::Unix(_), None, _) => XdsSecurity::Plaintext,
             (XdsListen::Tcp(_), _, _) if self.xds_plaintext => XdsSecurity::Plaintext,
             (XdsListen::Tcp(_), Some(dir), _) => XdsSecurity::Files(dir),

@@ -101,8 +101,8 @@ struct Follower {
     dir: PathBuf,
     material: watch::Sender<Option<Arc<Material>>>,
     report: watch::Sender<Report>,
-    /// The files that are in use.
-    used: Option<Files>,
+    /// The files that are in use, and how many of the authorities had not ended.
+    used: Option<(Files, usize)>,
     leaf: Countdown,
     authority: Countdown,
 }
@@ -126,8 +126,11 @@ impl Follower {
         let before = self.report.borrow().clone();
         let mut next = Report { trouble: None, ..before.clone() };
         match files.and_then(|files| judge(&files, now).map(|judged| (files, judged))) {
-            Ok((files, _)) if self.used.as_ref() == Some(&files) => {}
             Ok((files, judged)) => {
+                let used = Some((files, judged.material.authorities.len()));
+                if self.used == used {
+                    return self.conclude(before, next, now);
+                }
                 let Judged { material, end, authority_end } = judged;
                 tracing::info!(
                     dir = %self.dir.display(),
@@ -137,11 +140,15 @@ impl Follower {
                 );
                 next.server_end = Some(end);
                 next.authority_end = Some(authority_end);
-                self.used = Some(files);
+                self.used = used;
                 self.material.send_replace(Some(Arc::new(material)));
             }
             Err(why) => next.trouble = Some(format!("{}: {why}", self.dir.display())),
         }
+        self.conclude(before, next, now);
+    }
+
+    fn conclude(&mut self, before: Report, next: Report, now: SystemTime) {
         self.say(&before, &next);
         self.count_down(&next, now);
         self.report.send_replace(next);
@@ -245,16 +252,23 @@ fn judge(files: &Files, now: SystemTime) -> Result<Judged, String> {
     if let Some(problem) = problem {
         return Err(format!("`{CHAIN}`: {problem}"));
     }
-    let authorities = authorities(&files.authorities)?;
-    let ends = authorities.iter().filter_map(|der| {
+    // It reads more of a certificate than was looked at: one that it refuses would serve nobody.
+    let provider = rustls::crypto::ring::default_provider();
+    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
+        .map_err(|error| format!("`{CHAIN}` cannot be served: {error}"))?;
+    let mut authorities = authorities(&files.authorities)?;
+    let end_of = |der: &CertificateDer<'_>| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(time(certificate.validity().not_after.timestamp()))
-    });
-    // While one is replaced by another the old one may end; it is as good as absent.
+    };
+    let ends = authorities.iter().filter_map(end_of);
     let authority_end = ends.max().ok_or(format!("`{AUTHORITIES}` holds no certificate"))?;
     if authority_end < now {
         return Err(format!("`{AUTHORITIES}`: every certificate has expired"));
     }
+    // While one is replaced by another the old one may end, and is trusted no longer: whoever verifies
+    // does not look at the validity of an authority.
+    authorities.retain(|der| end_of(der).is_some_and(|end| end >= now));
     let end = time(validity.not_after);
     Ok(Judged { material: Material { chain, key: Arc::new(key), authorities }, end, authority_end })
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::key::GatewayId;
+use crate::{key::GatewayId, rbac::AUTHORITY};
 
 /// Objects of ours, whichever gateway they belong to.
 pub(super) const SELECTOR: &str =
@@ -20,13 +20,20 @@ const MAX_NAME: usize = 63;
 const PREFIX: &str = "convoy-";
 
 /// The name of every object of a gateway: `convoy-NAME`, or a part of it and a hash where that is
-/// no legal name of a Service.
+/// no legal name of a Service, or that of a Secret of Convoy's own.
 pub fn object_name(gateway: &GatewayId) -> String {
     let name = &*gateway.name.name;
-    if name.len() <= MAX_NAME - PREFIX.len() && !name.contains('.') {
+    let is_legal = name.len() <= MAX_NAME - PREFIX.len() && !name.contains('.');
+    if is_legal && !is_reserved(name) {
         return format!("{PREFIX}{name}");
     }
     format!("{PREFIX}{}", hashed(name, MAX_NAME - PREFIX.len()).replace('.', "-"))
+}
+
+/// Whether Convoy keeps a Secret of this name beside gateways: that of its authority, and those with
+/// the credentials of members.
+fn is_reserved(name: &str) -> bool {
+    format!("{PREFIX}{name}") == AUTHORITY || name.starts_with("member-")
 }
 
 /// The gateway as the value of a label.
@@ -82,6 +89,11 @@ mod tests {
         let long = |end: &str| object_name(&GatewayId::mse(&("a".repeat(200) + end)));
         assert_ne!(long("b"), long("c"));
         assert_ne!(object_name(&GatewayId::mse("a.b")), object_name(&GatewayId::mse("a-b")));
+        // Secrets of Convoy's own, which a Pod of the gateway would mount.
+        for name in ["authority", "member-c1"] {
+            let own = object_name(&GatewayId::mse(name));
+            assert!(own.starts_with(&format!("convoy-{name}-")), "{own}");
+        }
         // It is cut at the dot, which is no legal place for a hash to follow.
         let cut = object_name(&GatewayId::mse(&("a".repeat(38) + "." + &"b".repeat(30))));
         assert!(cut.starts_with(&format!("convoy-{}-", "a".repeat(38))) && !cut.contains("--"));

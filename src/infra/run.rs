@@ -31,6 +31,9 @@ use crate::{
     status::{Provision, Provisions},
 };
 
+/// What the Pods of a Deployment are made with.
+const MOUNTED: [Kind; 3] = [Kind::ServiceAccount, Kind::Secret, Kind::ConfigMap];
+
 /// The loop's state.
 pub(super) struct Loop {
     requests: Requests,
@@ -143,7 +146,9 @@ impl Loop {
         self.declared = report.declared.clone();
         let mut wanted = BTreeMap::new();
         for (id, own) in report.declared.iter() {
-            let Some(instance) = own.instance.clone() else { continue };
+            // While the object is refused its Envoys are kept as they were.
+            let last = || self.wanted.get(id).map(|last| last.instance.clone());
+            let Some(instance) = own.instance.clone().or_else(last) else { continue };
             let managed = Managed { id: id.clone(), uid: own.uid.clone(), instance };
             if self.wanted.get(id) != Some(&managed) {
                 Kind::ALL.into_iter().for_each(|kind| self.touch(id, kind, now));
@@ -202,7 +207,7 @@ impl Loop {
     async fn settle(&mut self, key: &Key) -> Result<bool, Failure> {
         let Some(managed) = self.wanted.get(&key.gateway) else { return Ok(false) };
         // Its list will ask for all of them.
-        if !self.observed.is_listed(key.kind) {
+        if !self.observed.is_listed(key.kind) || !self.has_ground(key) {
             return Ok(false);
         }
         let name = object_name(&key.gateway);
@@ -217,18 +222,25 @@ impl Loop {
             return Err(Failure::NotOurs);
         }
         // One without our label is not watched.
-        if there.is_none() {
-            self.queue.spend(Instant::now());
-            let stranger = self.requests.get(key.kind, &name).await?;
-            if stranger.is_some_and(|own| !is_ours(&own, &key.gateway)) {
-                return Err(Failure::NotOurs);
+        let seen = match there {
+            Some(own) => Some(own.clone()),
+            None => {
+                self.queue.spend(Instant::now());
+                let stranger = self.requests.get(key.kind, &name).await?;
+                if stranger.as_ref().is_some_and(|own| !is_ours(own, &key.gateway)) {
+                    return Err(Failure::NotOurs);
+                }
+                stranger
             }
-        }
-        if let Some(ports) = document.pointer("/spec/ports")
-            && changed.is_some_and(|path| path.starts_with("spec.ports"))
+        };
+        // Whatever else differs: with a number of somebody's beside ours nothing can be applied.
+        let ports_of = |own: &Value| own.pointer("/spec/ports").cloned();
+        if let Some(ports) = ports_of(&document)
+            && let Some(seen) = seen.as_ref().and_then(ports_of)
+            && difference(&ports, &seen).is_some()
         {
             self.queue.spend(Instant::now());
-            self.requests.replace_ports(&name, ports).await?;
+            self.requests.replace_ports(&name, &ports).await?;
         }
         self.queue.spend(Instant::now());
         let after = self.requests.apply(key.kind, &name, &document).await?;
@@ -238,12 +250,26 @@ impl Loop {
         changed.map_or(Ok(true), |path| Err(Failure::Changed(path)))
     }
 
+    /// Pods are made of what they mount: of an object that is not ours, or not yet as it should be,
+    /// they would take what somebody else has put there.
+    fn has_ground(&self, key: &Key) -> bool {
+        let is_good = |kind| {
+            let own = Key { kind, ..key.clone() };
+            let is_settled = !self.problems.contains_key(&own) && !self.queue.waits(&own);
+            is_settled && self.observed.is_listed(kind)
+        };
+        key.kind != Kind::Deployment || MOUNTED.into_iter().all(is_good)
+    }
+
     /// Whether a request was made.
     fn conclude(&mut self, key: Key, outcome: Result<bool, Failure>) -> bool {
         let failure = match outcome {
             Ok(made_request) => {
                 self.queue.done(&key);
                 self.problems.remove(&key);
+                if MOUNTED.contains(&key.kind) {
+                    self.touch(&key.gateway, Kind::Deployment, Instant::now());
+                }
                 return made_request;
             }
             // The next tenure looks at everything.

@@ -15,6 +15,10 @@ use crate::{
     xds::{node::by_cluster, refused::Refused},
 };
 
+/// Of `node.id` and `node.cluster`, in bytes: they are in every line of the log about a stream. Names of
+/// Pods and gateways have at most 253.
+const MAX_NAME: usize = 512;
+
 /// What is proved by a bearer token. Whoever composes the program gives the function that verifies
 /// one; its error goes to the log and to the Envoy.
 pub type Tokens = Arc<dyn Fn(&str) -> Result<Bearer, String> + Send + Sync>;
@@ -66,6 +70,8 @@ pub(crate) enum Refusal {
     /// Something has, but not this.
     Forbidden(String),
     MissingNode,
+    /// Longer than any name; it is not repeated.
+    LongNode,
     /// `node.cluster` where it is believed.
     NoGateway(String),
 }
@@ -75,7 +81,7 @@ impl Refusal {
         match self {
             Refusal::Unauthenticated(_) => Refused::Unauthenticated,
             Refusal::Forbidden(_) => Refused::Forbidden,
-            Refusal::MissingNode | Refusal::NoGateway(_) => Refused::BadNode,
+            Refusal::MissingNode | Refusal::LongNode | Refusal::NoGateway(_) => Refused::BadNode,
         }
     }
 }
@@ -86,6 +92,9 @@ impl fmt::Display for Refusal {
             Refusal::Unauthenticated(why) | Refusal::Forbidden(why) => f.write_str(why),
             Refusal::MissingNode => {
                 f.write_str("the first request names no node.id: start Envoy with one")
+            }
+            Refusal::LongNode => {
+                write!(f, "node.id and node.cluster have at most {MAX_NAME} bytes each")
             }
             Refusal::NoGateway(cluster) => write!(
                 f,
@@ -101,7 +110,9 @@ impl From<Refusal> for Status {
         match refusal {
             Refusal::Unauthenticated(_) => Status::unauthenticated(text),
             Refusal::Forbidden(_) => Status::permission_denied(text),
-            Refusal::MissingNode | Refusal::NoGateway(_) => Status::invalid_argument(text),
+            Refusal::MissingNode | Refusal::LongNode | Refusal::NoGateway(_) => {
+                Status::invalid_argument(text)
+            }
         }
     }
 }
@@ -143,6 +154,9 @@ impl Caller {
     /// The gateway that the stream sees.
     pub(crate) fn gateway(&self, node: Option<&Node>) -> Result<(Node, GatewayId), Refusal> {
         let node = node.filter(|node| !node.id.is_empty()).ok_or(Refusal::MissingNode)?;
+        if node.id.len().max(node.cluster.len()) > MAX_NAME {
+            return Err(Refusal::LongNode);
+        }
         let gateway = match self {
             Caller::Believed => {
                 by_cluster(&node.cluster).ok_or_else(|| Refusal::NoGateway(node.cluster.clone()))?
@@ -271,5 +285,16 @@ mod tests {
         assert_eq!(Caller::Believed.gateway(None).unwrap_err(), Refusal::MissingNode);
         let nameless = Node { cluster: "web".into(), ..Node::default() };
         assert_eq!(Caller::Believed.gateway(Some(&nameless)).unwrap_err(), Refusal::MissingNode);
+    }
+
+    #[test]
+    fn fault_s15_what_is_longer_than_a_name_is_not_repeated() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for (id, cluster) in [(&*long, "web"), ("envoy", &*long)] {
+            let node = Node { id: id.into(), cluster: cluster.into(), ..Node::default() };
+            let refusal = Caller::Believed.gateway(Some(&node)).unwrap_err();
+            assert_eq!((&refusal, refusal.kind()), (&Refusal::LongNode, Refused::BadNode));
+            assert!(!refusal.to_string().contains('x'), "{refusal}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Connections and streams that were refused: counted, and said in the log.
 //!
-//! Owns how often it is said: whoever has proved nothing may come as often as it likes, and must not
-//! fill the log. Cost: a relaxed counter, and a short lock for each refusal.
+//! Owns how often it is said: whoever is refused may come again as often as it likes, also with a stolen
+//! certificate, and must not fill the log. Cost: a relaxed counter, and a short lock for each refusal.
 
 use std::{
     fmt,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often refusals of one kind are logged where anybody can cause them.
+/// How often refusals of one kind are logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What was refused.
@@ -53,17 +53,6 @@ impl Refused {
             Refused::Unauthenticated => "unauthenticated",
             Refused::Forbidden => "forbidden",
             Refused::BadNode => "bad_node",
-        }
-    }
-
-    /// Whether it takes no proof to be refused like this.
-    fn is_anybodys(self) -> bool {
-        match self {
-            Refused::TooMany
-            | Refused::NoCertificate
-            | Refused::Handshake
-            | Refused::Unauthenticated => true,
-            Refused::Forbidden | Refused::BadNode => false,
         }
     }
 }
@@ -110,7 +99,7 @@ impl Refusals {
         let kind = self.kind(refused);
         let total = kind.count.fetch_add(1, Relaxed) + 1;
         let address = address.map(tracing::field::display);
-        if !refused.is_anybodys() || kind.is_news(Instant::now()) {
+        if kind.is_news(Instant::now()) {
             tracing::warn!(address, kind = refused.as_str(), total, %why, "refused an envoy");
         } else {
             tracing::debug!(address, kind = refused.as_str(), total, %why, "refused an envoy");

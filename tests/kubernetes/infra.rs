@@ -291,6 +291,12 @@ async fn infra_6_an_invalid_spec_keeps_the_objects(scene: &mut Scene) {
     fleet.apply(&GATEWAY.replace("2c4g", "3c3g"), "");
     shows(fleet, &the_gateway(), ".status.phase", "Failed").await;
     assert_eq!(versions(), before);
+    // Its Envoys are served on, so what they need is kept, a certificate most of all.
+    fleet.kubectl(&format!("delete {}", guides("secret")));
+    eventually(SETTLE, "the Secret is back", || async {
+        fleet.try_kubectl(&format!("get {} -oname", guides("secret")), "")
+    })
+    .await;
     fleet.apply(GATEWAY, "");
     shows(fleet, &the_gateway(), ".status.phase", "Pending").await;
 }

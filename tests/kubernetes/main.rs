@@ -34,6 +34,8 @@ mod replica;
 mod rows;
 mod scene;
 mod services;
+#[path = "../bed/spelled.rs"]
+mod spelled;
 mod status;
 mod table;
 mod workload;

@@ -149,6 +149,14 @@ impl Follower {
         if is_known(&self.authority.borrow()) {
             return;
         }
+        if let Some(known) = &*self.authority.borrow()
+            && !known.content().trusted().any(|own| *own == content.signer.root)
+        {
+            tracing::warn!(
+                secret = %self.options.secret,
+                "another authority is there, which nobody trusted before: Envoys need new certificates"
+            );
+        }
         let next = Authority::new(content.clone(), self.timings);
         self.authority.send_replace(Some(Arc::new(next)));
         // Another authority signs, or others are trusted.

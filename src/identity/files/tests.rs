@@ -149,3 +149,41 @@ fn debug_shows_no_key() {
     assert!(text.contains(&serial(&der(&pair.chain))), "{text}");
     assert!(text.len() < 250, "{text}");
 }
+
+/// Whoever verifies does not look at the validity of an authority, so one that has ended must go.
+#[test]
+fn fault_s01_an_authority_that_has_ended_is_trusted_no_longer() {
+    let pair = pair(60);
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let now = OffsetDateTime::from(SystemTime::now());
+    (params.not_before, params.not_after) = (now - 100 * DAY, now - DAY);
+    let ended = params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+    let files = Files {
+        chain: pair.chain.clone().into(),
+        key: pair.key.clone().into(),
+        authorities: format!("{ended}{}", pair.authorities).into(),
+    };
+    let judged = judge(&files, SystemTime::now()).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(judged.material.authorities, [der(&pair.authorities)]);
+}
+
+/// A critical extension that the TLS library does not know.
+#[test]
+fn fault_d08_a_certificate_that_cannot_be_served_is_not_used() {
+    let mut params = CertificateParams::new(vec!["convoy".to_owned()]).unwrap();
+    let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    unknown.set_criticality(true);
+    params.custom_extensions = vec![unknown];
+    let now = OffsetDateTime::from(SystemTime::now());
+    (params.not_before, params.not_after) = (now - DAY, now + DAY);
+    let key = KeyPair::generate().unwrap();
+    let chain = params.self_signed(&key).unwrap().pem();
+    let files = Files {
+        chain: chain.into(),
+        key: key.serialize_pem().into(),
+        authorities: pair(60).authorities.into(),
+    };
+    let why = judge(&files, SystemTime::now()).err().expect("it is refused");
+    assert!(why.contains("`tls.crt` cannot be served"), "{why}");
+}

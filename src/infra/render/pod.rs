@@ -34,6 +34,9 @@ const STOP_MARGIN: u64 = 10;
 /// Owner and group may read: `0440`.
 const SECRET_MODE: u32 = 0o440;
 
+/// Between two looks at readiness, in seconds.
+const READY_PERIOD: u64 = 2;
+
 /// What is asked for of the size that a gateway has: small clusters can start it, and it may use all
 /// of its size where there is room. An idle Envoy takes a tenth of the smallest of these.
 const REQUESTED_SHARE: u32 = 8;
@@ -113,8 +116,10 @@ fn envoy(managed: &Managed, options: &Options) -> Value {
                 "port": "ready",
                 "httpHeaders": [{"name": "Host", "value": READY_HOST}],
             },
-            "periodSeconds": 2,
-            "failureThreshold": 3,
+            "periodSeconds": READY_PERIOD,
+            // Longer than the drain, in which Envoy answers 503: an endpoint that is terminating and
+            // not ready gets nothing, also from a node that has no other.
+            "failureThreshold": options.drain.as_secs() / READY_PERIOD + 3,
         },
         // It goes on serving while `drain` asks it to send connections away.
         "lifecycle": {"preStop": {"sleep": {"seconds": options.drain.as_secs()}}},

@@ -8,6 +8,7 @@ mod drift;
 mod isolation;
 mod readme;
 mod rollout;
+mod secrets;
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -34,6 +35,7 @@ use self::{
         rollout_of_envoys_loses_nothing, rollout_of_envoys_one_is_deleted,
         rollout_of_the_chart_loses_nothing,
     },
+    secrets::fault_s06_no_key_is_said_at_trace_level,
 };
 use crate::{
     bed::{
@@ -64,6 +66,7 @@ scenario! { "install", &["c1", "c2"], fleet: Bare;
     fault_s02_envoys_are_told_of_their_own_gateway_only,
     drift_of_a_gateway_is_mended,
     others_may_have_fields_of_their_own,
+    fault_s06_no_key_is_said_at_trace_level,
     gateways_take_their_objects_with_them,
     fault_s03_nobody_was_refused,
     readme_leaves_definitions_behind,

@@ -75,7 +75,7 @@ pub(super) async fn rollout_of_the_chart_loses_nothing(scene: &mut Scene) {
         let envoys = || pods_of(fleet, &kept(GATEWAY_NAME)).unwrap();
         let [convoys, before] = [pods_of(fleet, "convoy").unwrap(), envoys()];
         let upgrade = "helm upgrade convoy deploy/helm/convoy --namespace convoy-system \
-                       --reset-then-reuse-values --set log.format=text";
+                       --reset-then-reuse-values --set log.level=trace";
         run(fleet, upgrade);
         let after = is_rolled_out(scene, "convoy").await;
         assert!(after.iter().all(|pod| !convoys.contains(pod)), "{convoys:?} {after:?}");
