@@ -19,7 +19,7 @@ const CONVOY: &str = "convoy";
 pub(super) async fn fault_s06_no_key_is_said_at_trace_level(scene: &mut Scene) {
     let fleet = &scene.world.fleet;
     let secrets = secrets(fleet);
-    let kinds = ["convoy-authority", "convoy-member-c1", "convoy-ackone-gateway-hongkong"];
+    let kinds = ["convoy-authority", "convoy-member-cluster-1", "convoy-ackone-gateway-hongkong"];
     for kind in kinds {
         assert!(secrets.iter().any(|own| own.name.contains(kind)), "no canary of {kind}");
     }
