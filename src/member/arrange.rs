@@ -12,7 +12,10 @@ use crate::{
     diag::{Field, Reason, Severity},
     key::{MemberId, ObjectRef},
     member::{Issue, Offer},
-    model::{Arrangement, Assignment, Form, Link, LocalityShare, ShardEndpoint, Subset, Target},
+    model::{
+        Arrangement, Assignment, Form, Link, LocalityShare, ShardEndpoint, Subset, Target,
+        WeightedAddress,
+    },
 };
 
 /// With one group, a member's share shrinks with its ejected endpoints: every replica stays equal.
@@ -47,7 +50,7 @@ fn group<'a>(link: &Link, offers: &[Offer<'a>], taken: &mut Taken<'a>) -> Vec<Lo
     let share = |offer: &Offer<'a>| {
         let matching = offer.shard(link)?.endpoints.iter().filter(|e| matches(&link.subset, e));
         let endpoints: Vec<_> =
-            matching.map(|e| e.address).filter(|a| taken.take(*a, offer, link)).collect();
+            matching.map(weighted).filter(|e| taken.take(e.address, offer, link)).collect();
         (!endpoints.is_empty()).then(|| locality_share(offer, endpoints))
     };
     offers.iter().filter_map(share).collect()
@@ -94,7 +97,11 @@ fn asked(link: &Link, offers: &[Offer<'_>]) -> Option<LocalityShare> {
     asked.or(offers.first()).map(|offer| locality_share(offer, Vec::new()))
 }
 
-fn locality_share(offer: &Offer<'_>, endpoints: Vec<SocketAddr>) -> LocalityShare {
+fn weighted(endpoint: &ShardEndpoint) -> WeightedAddress {
+    WeightedAddress { address: endpoint.address, weight: endpoint.weight }
+}
+
+fn locality_share(offer: &Offer<'_>, endpoints: Vec<WeightedAddress>) -> LocalityShare {
     let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
     LocalityShare {
         member: offer.member.clone(),

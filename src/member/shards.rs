@@ -5,6 +5,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -96,7 +97,9 @@ pub fn shards<'a>(
         usable.push(Usable::of(slice, &at, pod_labels, rules, &mut diags));
     }
     let ports = service.ports.iter().map(|port| {
-        let shard = Shard { protocol: protocol(port), endpoints: endpoints(port, &usable) };
+        let endpoints = endpoints(port, &usable);
+        let replicas = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+        let shard = Shard { protocol: protocol(port), replicas, endpoints };
         PortShard { name: port.name.clone(), number: port.number, shard }.capped(&at, &mut diags)
     });
     let ports = ports.collect();
@@ -194,6 +197,7 @@ fn endpoints(port: &ServicePort, slices: &[Usable<'_>]) -> Vec<ShardEndpoint> {
         };
         endpoints.extend(hosts.iter().map(|(address, labels)| ShardEndpoint {
             address: SocketAddr::new(*address, number),
+            weight: NonZeroU32::MIN,
             labels: labels.clone(),
         }));
     }

@@ -1,6 +1,6 @@
 //! Assignments: the shards of a target arranged in priorities and localities (semantics.md 5.3–5.5).
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use crate::key::MemberId;
 
@@ -29,10 +29,27 @@ pub struct LocalityShare {
     pub region: String,
     /// Zone of the member; empty if unknown.
     pub zone: String,
-    /// Share of the priority's traffic: its ready endpoints. Zero only without endpoints.
+    /// Share of the priority's traffic: its ready replicas, or an explicit weight. Zero only without
+    /// endpoints.
     pub weight: u32,
     /// Ordered by address.
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<WeightedAddress>,
+}
+
+/// One endpoint of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WeightedAddress {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its share of the locality's traffic, relative to the other endpoints; of Pods, one.
+    pub weight: NonZeroU32,
+}
+
+impl WeightedAddress {
+    /// An endpoint that is as good as any other.
+    pub fn equal(address: SocketAddr) -> WeightedAddress {
+        WeightedAddress { address, weight: NonZeroU32::MIN }
+    }
 }
 
 /// Both assignments of a target; they come from one change and are published together.

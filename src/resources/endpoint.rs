@@ -3,13 +3,13 @@
 //! Owns the shape of a `ClusterLoadAssignment`. Must not know why an endpoint is where it is.
 //! Cost: linear in the endpoints of one target.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::{core::v3 as core, endpoint::v3 as pb};
 use prost::Message;
 
 use crate::{
-    model::{Assignment, LocalityShare},
+    model::{Assignment, LocalityShare, WeightedAddress},
     resources::pack,
     snapshot::{Kind, Resource},
 };
@@ -56,13 +56,17 @@ fn locality(priority: u32, share: &LocalityShare) -> pb::LocalityLbEndpoints {
     }
 }
 
-fn endpoint(at: &SocketAddr) -> pb::LbEndpoint {
+fn endpoint(own: &WeightedAddress) -> pb::LbEndpoint {
     let endpoint = pb::Endpoint {
-        address: Some(pack::socket_address(at.ip(), at.port())),
+        address: Some(pack::socket_address(own.address.ip(), own.address.port())),
         ..Default::default()
     };
     pb::LbEndpoint {
         host_identifier: Some(pb::lb_endpoint::HostIdentifier::Endpoint(endpoint)),
+        // xds: absent means 1.
+        load_balancing_weight: Some(own.weight.get())
+            .filter(|weight| *weight > 1)
+            .and_then(pack::uint),
         ..Default::default()
     }
 }
@@ -78,7 +82,10 @@ mod tests {
             region: String::new(),
             zone: String::new(),
             weight: endpoints.len().try_into().unwrap(),
-            endpoints: endpoints.iter().map(|at| at.parse().unwrap()).collect(),
+            endpoints: endpoints
+                .iter()
+                .map(|at| WeightedAddress::equal(at.parse().unwrap()))
+                .collect(),
         }
     }
 

@@ -8,7 +8,7 @@ use convoy::{
     model::{
         Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
         LocalityShare, PathMatch, Port, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch,
-        VirtualHost,
+        VirtualHost, WeightedAddress,
     },
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn share(member: &str, endpoints: &[&str]) -> LocalityShare {
         region: String::new(),
         zone: String::new(),
         weight: endpoints.len().try_into().unwrap(),
-        endpoints: endpoints.iter().map(|at| at.parse().unwrap()).collect(),
+        endpoints: endpoints.iter().map(|at| WeightedAddress::equal(at.parse().unwrap())).collect(),
     }
 }
 

@@ -86,7 +86,7 @@ fn target(text: &str) -> Target {
 /// Levels separated by ` | `: `c1(2) 10.0.0.1 10.0.0.2` a share, `c1(0)` a placeholder.
 fn levels(priorities: &[Vec<LocalityShare>]) -> String {
     let share = |share: &LocalityShare| {
-        let addresses = share.endpoints.iter().map(|address| format!(" {}", address.ip()));
+        let addresses = share.endpoints.iter().map(|e| format!(" {}", e.address.ip()));
         format!("{}({}){}", share.member, share.weight, addresses.collect::<String>())
     };
     let level = |level: &Vec<LocalityShare>| level.iter().map(share).collect::<Vec<_>>().join(" ");
@@ -411,7 +411,7 @@ proptest! {
         let last: Link = target.chain.last().unwrap().clone();
         let groups = arrangement.groups.priorities.iter().flatten();
         let served: std::collections::BTreeSet<_> =
-            groups.flat_map(|share| &share.endpoints).collect();
+            groups.flat_map(|share| share.endpoints.iter().map(|e| e.address)).collect();
         for (_, _, services) in &world.members {
             let Some(shard) = services.get(&last.backend.service) else { continue };
             for endpoint in &shard.shard(&last.backend.port).unwrap().endpoints {

@@ -6,7 +6,9 @@ use super::*;
 
 /// A shard in few words: `10.0.0.1:80=pod …`; what is wrong is not said here.
 fn shown(shards: &ServiceShards, port: &PortRef) -> String {
-    let Some(Shard { protocol: _, endpoints }) = shards.shard(port) else { return "none".into() };
+    let Some(Shard { protocol: _, replicas: _, endpoints }) = shards.shard(port) else {
+        return "none".into();
+    };
     let endpoint = |e: &crate::model::ShardEndpoint| match e.labels.get("pod") {
         Some(pod) => format!("{}={pod}", e.address),
         None => e.address.to_string(),
