@@ -43,6 +43,7 @@ pub(super) struct Dirty {
 #[derive(Debug, Default)]
 struct ObjectChange {
     attachment: bool,
+    /// Which members it has, or which it prefers.
     members: bool,
     listeners: bool,
 }
@@ -129,6 +130,7 @@ impl GatewayState {
         let model::Gateway {
             id: _,
             members,
+            preference,
             http_port,
             https_port,
             ready_port,
@@ -140,7 +142,7 @@ impl GatewayState {
             watch_namespace,
         } = &next;
         let old = &self.gateway;
-        self.pending.members |= *members != old.members;
+        self.pending.members |= *members != old.members || *preference != old.preference;
         self.pending.attachment |=
             *class_rule != old.class_rule || *watch_namespace != old.watch_namespace;
         self.pending.listeners |= *http_port != old.http_port

@@ -11,6 +11,7 @@ mod declared;
 mod instance;
 mod knobs;
 mod parse;
+mod proximity;
 
 pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
@@ -18,3 +19,4 @@ pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
 pub use instance::{Instance, Size};
 pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};
+pub use proximity::{proximity, unplaced};

@@ -45,6 +45,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     // Who asks there asks the Envoy itself.
     let ready_port = place(knobs.port(READY_PORT, defaults.ready_port)).bound;
     let edge = knobs.edge();
+    let preference = knobs.preference(defaults);
     let tracing = tracing(&object.spec, &mut knobs, defaults);
 
     let mut problems = problems(&object.spec, &root.key("spec"));
@@ -57,6 +58,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let gateway = Gateway {
         id: GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() },
         members,
+        preference,
         listen_address: defaults.listen_address,
         http_port,
         https_port,

@@ -75,6 +75,14 @@ pub const RETRY_ON: &str = "connect-failure,refused-stream";
 /// What safe methods retry besides: the connection broke before an answer began (M33).
 pub const RETRY_SAFE_METHODS_ON: &str = "reset";
 
+/// How much longer than its interval an Envoy may wait between two checks of an endpoint, in
+/// percent: all Envoys hear of an endpoint at the same time and would ask it at the same time.
+pub const HEALTH_CHECK_JITTER_PERCENT: u32 = 10;
+
+/// Path of the cookie that keeps a client at its endpoint: the whole host. Without one, browsers
+/// send it back only below the path that they got it on.
+pub const AFFINITY_COOKIE_PATH: &str = "/";
+
 /// How long a collector may take to accept spans before they are dropped.
 pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 

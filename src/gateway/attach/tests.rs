@@ -1,13 +1,14 @@
 use super::*;
 use crate::{
     key::{GatewayId, ObjectName},
-    model::{Edge, Port},
+    model::{Edge, Port, Preference},
 };
 
 fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
     Gateway {
         id: GatewayId::mse(name),
         members: Vec::new().into(),
+        preference: Preference::default(),
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         http_port: Port::direct(80),
         https_port: Port::direct(443),

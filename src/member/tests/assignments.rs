@@ -41,6 +41,7 @@ impl World {
         let offer = |(member, locality, services)| Offer {
             member,
             locality,
+            rank: 0,
             services,
             is_unread: self.unread.contains(member),
         };

@@ -1,13 +1,22 @@
 use super::*;
+use crate::{
+    key::{BackendKey, ObjectName, PortRef},
+    model::Subset,
+};
 
-fn clusters(form: Form, groups: usize, mechanisms: &Mechanisms) -> Vec<Resource> {
-    build(&"web".into(), &Shape { form, protocol: Protocol::Http1 }, groups, mechanisms)
+fn target() -> Target {
+    let service = ObjectName::new("shop", "web");
+    Target::of(BackendKey { service, port: PortRef::First }, Subset::default())
+}
+
+fn clusters(form: Form, groups: u32, mechanisms: &Mechanisms) -> Vec<Resource> {
+    build(&target(), &Shape { form, protocol: Protocol::Http1, groups }, mechanisms)
 }
 
 /// The parts of a composite cluster, one an attempt.
-fn attempts(groups: usize) -> Vec<String> {
+fn attempts(groups: u32) -> Vec<String> {
     let built = clusters(Form::Composite, groups, &Mechanisms::ALL);
-    let routed = built.iter().find(|cluster| &*cluster.name == "web/anywhere").unwrap();
+    let routed = built.iter().find(|cluster| &*cluster.name == "shop/web:*/anywhere").unwrap();
     let cluster = pb::Cluster::decode(routed.message()).unwrap();
     let Some(parts::ClusterDiscoveryType::ClusterType(custom)) = cluster.cluster_discovery_type
     else {
@@ -20,9 +29,9 @@ fn attempts(groups: usize) -> Vec<String> {
 #[test]
 fn attempts_leave_the_member() {
     let cases = [
-        (1, ["web", "web/members", "web/members", "web/members"]),
-        (2, ["web", "web", "web/members", "web/members"]),
-        (3, ["web", "web", "web/members", "web/members"]),
+        (1, ["shop/web:*", "shop/web:*/members", "shop/web:*/members", "shop/web:*/members"]),
+        (2, ["shop/web:*", "shop/web:*", "shop/web:*/members", "shop/web:*/members"]),
+        (3, ["shop/web:*", "shop/web:*", "shop/web:*/members", "shop/web:*/members"]),
     ];
     for (groups, expected) in cases {
         assert_eq!(attempts(groups), expected);
@@ -42,9 +51,12 @@ fn a_cluster_awaits_what_a_route_to_it_needs() {
             assert_eq!((&*cluster.name, &*found), (*name, *awaits));
         }
     };
-    let web = ("web", [(Kind::Endpoint, "web")]);
-    let members = ("web/members", [(Kind::Endpoint, "web/members")]);
-    let anywhere = ("web/anywhere", [(Kind::Cluster, "web"), (Kind::Cluster, "web/members")]);
+    let web = ("shop/web:*", [(Kind::Endpoint, "shop/web:*")]);
+    let members = ("shop/web:*/members", [(Kind::Endpoint, "shop/web:*/members")]);
+    let anywhere = (
+        "shop/web:*/anywhere",
+        [(Kind::Cluster, "shop/web:*"), (Kind::Cluster, "shop/web:*/members")],
+    );
     check(Form::Plain, &[(web.0, &web.1)]);
     check(Form::Composite, &[(web.0, &web.1), (members.0, &members.1), (anywhere.0, &anywhere.1)]);
 }
@@ -54,7 +66,7 @@ fn without_composite_targets_every_target_is_plain() {
     let off = Mechanisms { composite_targets: false, ..Mechanisms::ALL };
     let names: Vec<_> =
         clusters(Form::Composite, 1, &off).into_iter().map(|cluster| cluster.name).collect();
-    assert_eq!(names, ["web".into()]);
+    assert_eq!(names, ["shop/web:*".into()]);
 }
 
 #[test]
