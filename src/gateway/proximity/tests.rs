@@ -11,7 +11,7 @@ fn gateway(annotations: &str, defaults: &GatewayDefaults) -> (Gateway, Vec<Strin
         uid: "".into(),
         generation: 0,
         annotations: own.chain([members]).collect(),
-        spec: MseIngressConfigSpec::default(),
+        spec: GatewaySpec::Mse(MseIngressConfigSpec::default()),
     };
     let (gateway, diags) = parse(&object, defaults);
     (gateway.unwrap(), diags.iter().map(ToString::to_string).collect())
