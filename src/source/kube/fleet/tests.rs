@@ -151,7 +151,7 @@ fn one_kind_of_gateways_is_enough() {
         for key in [&has, &lacks].into_iter().cycle().take(4 * REFUSALS_THAT_COUNT as usize) {
             said += &outline(&state.hear(key, missing()).changes);
         }
-        assert_eq!(said, "KindUnavailablefindings: 1findings: 2");
+        assert_eq!(said, "KindUnavailable findings: 1findings: 2");
         let listed = || News::Listed(vec![]);
         assert_eq!(outline(&state.hear(&has, listed()).changes), "Syncing findings: 1", "{has:?}");
         state.hear(&Key::Classes, listed());
