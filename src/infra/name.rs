@@ -100,7 +100,9 @@ mod tests {
         let check = |name: &str, expect: &str| {
             let own = object_name(&GatewayId::mse(name));
             assert_eq!(own, expect);
-            assert!(own.len() <= MAX_NAME && gateway_label(&GatewayId::mse(name)).len() <= MAX_NAME);
+            assert!(
+                own.len() <= MAX_NAME && gateway_label(&GatewayId::mse(name)).len() <= MAX_NAME
+            );
         };
         check("gw", "convoy-gw");
         check("alb-gw", "convoy-alb-gw");

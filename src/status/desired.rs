@@ -186,7 +186,8 @@ fn gateway(id: &GatewayId, own: &Declared, facts: &Facts<'_>) -> GatewayStatus {
     let mut conditions =
         conditions(own, has_envoy, &unsynced(own, unread, facts.report), &failures);
     conditions.extend(provision.map(|known| known.condition(own.generation)));
-    let ways_in = Entrance { ingress: points.iter().map(Point::from).collect(), ..Entrance::default() };
+    let ways_in =
+        Entrance { ingress: points.iter().map(Point::from).collect(), ..Entrance::default() };
     let is_alb = id.kind == ObjectKind::AlbConfig;
     GatewayStatus {
         phase,
@@ -206,7 +207,8 @@ fn alb(id: &GatewayId, own: &Declared, ways_in: Entrance, report: &Report) -> En
     let ports = own.instance.iter().flat_map(|instance| &instance.ports);
     let mut ports: Vec<_> = ports.collect();
     ports.sort_by_key(|(_, port)| port.public);
-    let dnsname = ways_in.ingress.first().and_then(|first| first.ip.as_ref().or(first.hostname.as_ref()));
+    let dnsname =
+        ways_in.ingress.first().and_then(|first| first.ip.as_ref().or(first.hostname.as_ref()));
     Entrance {
         id: id.to_string(),
         dnsname: dnsname.cloned().unwrap_or_default(),

@@ -9,11 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use http::{HeaderMap, header::AUTHORIZATION};
 use tonic::Status;
 
-use crate::{
-    identity::IdentityError,
-    key::GatewayId,
-    xds::refused::Refused,
-};
+use crate::{identity::IdentityError, key::GatewayId, xds::refused::Refused};
 
 /// Of `node.id` and `node.cluster`, in bytes: they are in every line of the log about a stream. Names of
 /// Pods and gateways have at most 253.
@@ -206,7 +202,11 @@ mod tests {
             "two" => Ok(bearer_of(&["web", "shop"], None)),
             "pod" => Ok(bearer_of(&["web"], Some("envoy-1"))),
             "kinds" => Ok(Bearer {
-                gateways: vec![GatewayId::mse("web"), GatewayId::alb("web"), GatewayId::alb("shop")],
+                gateways: vec![
+                    GatewayId::mse("web"),
+                    GatewayId::alb("web"),
+                    GatewayId::alb("shop"),
+                ],
                 ..bearer_of(&[], None)
             }),
             "nobody" => Ok(bearer_of(&[], None)),

@@ -228,7 +228,10 @@ fn answer(
         let status = json!({"token": "t0ken", "expirationTimestamp": "2027-01-01T00:00:00Z"});
         return fake_api::ok(&json!({"metadata": {}, "spec": {"audiences": []}, "status": status}));
     }
-    let prefixes = [("/mseingressconfigs", "mse.alibabacloud.com"), ("/albconfigs", "alb.ingress.kubernetes.io")];
+    let prefixes = [
+        ("/mseingressconfigs", "mse.alibabacloud.com"),
+        ("/albconfigs", "alb.ingress.kubernetes.io"),
+    ];
     if let Some((_, prefix)) = prefixes.iter().find(|(plural, _)| path.ends_with(plural)) {
         let annotations = json!({format!("{prefix}/remote-clusters"): answers.gateways});
         let item = json!({"metadata": {"name": "edge", "annotations": annotations}});

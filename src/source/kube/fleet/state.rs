@@ -101,7 +101,7 @@ pub(super) struct State {
     is_listed: bool,
     is_synced: bool,
     health: Health,
-    findings: Vec<Diag>,
+    pub(super) findings: Vec<Diag>,
 }
 
 /// What is known through one watch.
