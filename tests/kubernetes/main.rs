@@ -24,6 +24,7 @@ mod infra;
 mod install;
 mod isolated;
 mod latency;
+mod line;
 mod members;
 mod paced;
 mod pods;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
         return paced::run(options);
     }
     // The bed's own tests run no Convoy.
-    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO, line::SCENARIO];
     let scenarios = vec![
         guide::SCENARIO,
         table::scenario(),

@@ -44,13 +44,14 @@ impl Scene {
     pub(crate) async fn open(members: &[&'static str], ground: Ground) -> Scene {
         let world = match ground {
             Ground::Prepared => World::start(members).await,
+            Ground::Divided => World::start_with(members, &members[members.len() - 1..]).await,
             Ground::Machines | Ground::Bare => World::start_with_fleet_nodes(members).await,
         };
         for name in members {
             world.member(name).cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
         let kubeconfig = match ground {
-            Ground::Prepared | Ground::Machines => prepare(&world),
+            Ground::Prepared | Ground::Divided | Ground::Machines => prepare(&world),
             Ground::Bare => world.fleet.kubeconfig(),
         };
         let objects = Clusters::of(&world, source(&kubeconfig).await).await;
