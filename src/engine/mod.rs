@@ -11,6 +11,7 @@
 mod audit;
 mod findings;
 mod gateway;
+mod ingresses;
 mod shards;
 mod work;
 
@@ -29,10 +30,10 @@ use crate::{
     engine::{
         findings::Row,
         gateway::{Dirty, GatewayState},
+        ingresses::IngressTable,
         shards::ShardTable,
     },
     gateway::{Attachments, Classes, Declared},
-    ingress::IngressRow,
     key::{GatewayId, MemberId, ObjectName},
     member::Rules,
     model::MemberOrder,
@@ -69,9 +70,9 @@ pub struct Engine {
     settings: Settings,
     store: Store,
     classes: Classes,
-    ingresses: BTreeMap<ObjectName, Arc<IngressRow>>,
+    ingresses: IngressTable,
     shards: ShardTable,
-    gateways: BTreeMap<ObjectName, GatewayState>,
+    gateways: BTreeMap<GatewayId, GatewayState>,
     attachments: Attachments,
     findings: Findings,
     /// Whether what objects refer to may differ since the last commit.
@@ -84,7 +85,7 @@ struct Stages<'a> {
     settings: &'a Settings,
     store: &'a Store,
     classes: &'a Classes,
-    ingresses: &'a BTreeMap<ObjectName, Arc<IngressRow>>,
+    ingresses: &'a mut IngressTable,
     shards: &'a mut ShardTable,
     attachments: &'a mut Attachments,
     findings: &'a mut Findings,
@@ -102,7 +103,7 @@ impl Settings {
 #[derive(Default)]
 struct Inputs {
     has_report: bool,
-    gateways: BTreeSet<ObjectName>,
+    gateways: BTreeSet<GatewayId>,
     has_class: bool,
     ingresses: BTreeSet<ObjectName>,
     secrets: BTreeSet<ObjectName>,
@@ -117,7 +118,7 @@ impl Engine {
             settings,
             store: Store::default(),
             classes: Classes::default(),
-            ingresses: BTreeMap::new(),
+            ingresses: IngressTable::default(),
             shards: ShardTable::default(),
             gateways: BTreeMap::new(),
             attachments: Attachments::default(),
@@ -218,7 +219,7 @@ impl Engine {
         &mut self,
         inputs: &Inputs,
         commit: &mut Commit,
-    ) -> BTreeMap<ObjectName, Dirty> {
+    ) -> BTreeMap<GatewayId, Dirty> {
         for name in &inputs.gateways {
             let Some(object) = self.store.gateway(name) else {
                 self.remove_gateway(name, commit);
@@ -244,7 +245,8 @@ impl Engine {
             }
         }
         let dirty = self.gateways.iter_mut().map(|(name, state)| {
-            let mut dirty = state.take_dirty(self.ingresses.keys());
+            let all = self.store.ingresses().map(|ingress| &ingress.name);
+            let mut dirty = state.take_dirty(all);
             dirty.members.extend(inputs.members.iter().cloned());
             (name.clone(), dirty)
         });
@@ -263,7 +265,7 @@ impl Engine {
         }
     }
 
-    fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
+    fn remove_gateway(&mut self, name: &GatewayId, commit: &mut Commit) {
         for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
             self.findings.set(row, Vec::new());
         }
@@ -273,23 +275,12 @@ impl Engine {
         state.withdraw(&mut stages);
     }
 
-    fn update_ingresses(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
+    fn update_ingresses(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<GatewayId, Dirty>) {
         for name in &inputs.ingresses {
-            let row = Row::Ingress(name.clone());
-            match self.store.ingress(name) {
-                Some(object) => {
-                    self.work.ingresses += 1;
-                    let (parsed, diags) = crate::ingress::parse(object, &self.settings.defaults);
-                    self.findings.set(row, diags);
-                    // Class and age decide attachment and are not in the row, so it is judged
-                    // again even where the row is equal.
-                    self.ingresses.insert(name.clone(), Arc::new(parsed));
-                }
-                None => {
-                    self.findings.set(row, Vec::new());
-                    self.ingresses.remove(name);
-                    self.attachments.forget(name);
-                }
+            // Who serves it says so again, because class and age decide that too.
+            self.ingresses.touch(name);
+            if self.store.ingress(name).is_none() {
+                self.attachments.forget(name);
             }
             for dirty in dirty.values_mut() {
                 dirty.ingresses.insert(name.clone());
@@ -297,7 +288,7 @@ impl Engine {
         }
     }
 
-    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
+    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<GatewayId, Dirty>) {
         for (service, member) in &inputs.services {
             if !self.shards.is_used(service) {
                 continue;
@@ -314,7 +305,7 @@ impl Engine {
         }
     }
 
-    fn update_views(&mut self, dirty: BTreeMap<ObjectName, Dirty>, commit: &mut Commit) {
+    fn update_views(&mut self, dirty: BTreeMap<GatewayId, Dirty>, commit: &mut Commit) {
         let (mut stages, gateways) = self.stages();
         for (name, dirty) in dirty {
             let Some(state) = gateways.get_mut(&name) else { continue };
@@ -326,12 +317,12 @@ impl Engine {
     }
 
     /// The parts of the engine that a gateway's stages work with, and the gateways.
-    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<ObjectName, GatewayState>) {
+    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<GatewayId, GatewayState>) {
         let stages = Stages {
             settings: &self.settings,
             store: &self.store,
             classes: &self.classes,
-            ingresses: &self.ingresses,
+            ingresses: &mut self.ingresses,
             shards: &mut self.shards,
             attachments: &mut self.attachments,
             findings: &mut self.findings,

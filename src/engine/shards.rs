@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     diag::Diag,
-    key::{MemberId, ObjectName},
+    key::{GatewayId, MemberId, ObjectName},
     member::{self, Rules, ServicesOfMember},
     store::Store,
 };
@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct ShardTable {
     rows: BTreeMap<MemberId, ServicesOfMember>,
     /// By Service: the gateways with a target that names it.
-    users: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    users: BTreeMap<ObjectName, BTreeSet<GatewayId>>,
 }
 
 impl ShardTable {
@@ -30,14 +30,14 @@ impl ShardTable {
     }
 
     /// A gateway begins to use a Service; true if it was unused, so that its rows are missing.
-    pub(super) fn start_use(&mut self, service: &ObjectName, gateway: &ObjectName) -> bool {
+    pub(super) fn start_use(&mut self, service: &ObjectName, gateway: &GatewayId) -> bool {
         let is_new = !self.is_used(service);
         self.users.entry(service.clone()).or_default().insert(gateway.clone());
         is_new
     }
 
     /// A gateway no longer uses a Service; true if nobody does, and its rows are gone.
-    pub(super) fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) -> bool {
+    pub(super) fn end_use(&mut self, service: &ObjectName, gateway: &GatewayId) -> bool {
         let Some(users) = self.users.get_mut(service) else { return false };
         users.remove(gateway);
         if !users.is_empty() {

@@ -2,9 +2,11 @@
 //!
 //! Owns the vendor's sizes. Must not know how Envoys are run.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    api::MseIngressConfigSpec,
-    model::{Gateway, Port},
+    model::{Gateway, ListenerKey, Port},
+    store::{self, GatewaySpec},
 };
 
 /// `spec.common.instance` and the ports of a gateway.
@@ -14,24 +16,24 @@ pub struct Instance {
     pub size: Size,
     /// How many Envoys; `None` if the object leaves that to others.
     pub replicas: Option<u32>,
-    /// Port of the plaintext listener.
-    pub http: Port,
-    /// Port of the TLS listener.
-    pub https: Port,
+    /// What it listens on.
+    pub ports: BTreeMap<ListenerKey, Port>,
     /// Where an Envoy says whether it is ready.
     pub ready_port: u16,
 }
 
 impl Instance {
     /// Of an object whose spec is valid.
-    pub(super) fn new(spec: &MseIngressConfigSpec, gateway: &Gateway) -> Instance {
-        let own = spec.common.as_ref().and_then(|common| common.instance.as_ref());
+    pub(super) fn new(object: &store::Gateway, gateway: &Gateway) -> Instance {
+        let own = match &object.spec {
+            GatewaySpec::Mse(spec) => spec.common.as_ref().and_then(|it| it.instance.as_ref()),
+            GatewaySpec::Alb(_) => None,
+        };
         let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
         Instance {
             size: size.unwrap_or(Size::DEFAULT),
             replicas: own.and_then(|own| own.replicas).and_then(|count| count.try_into().ok()),
-            http: gateway.http_port,
-            https: gateway.https_port,
+            ports: gateway.listeners.iter().map(|(key, own)| (*key, own.port)).collect(),
             ready_port: gateway.ready_port,
         }
     }

@@ -54,25 +54,20 @@ impl Knobs<'_> {
         self.value(key, port, "a port", default, &default.to_string())
     }
 
-    pub(super) fn edge(&mut self) -> Edge {
-        let Edge {
-            trusted_hops,
-            stream_idle_timeout,
-            idle_timeout,
-            request_headers_timeout,
-            max_request_headers_kib,
-        } = Edge::DEFAULT;
+    /// `default`, but for what the annotations say.
+    pub(super) fn edge(&mut self, default: Edge) -> Edge {
         Edge {
-            trusted_hops: self.number(TRUSTED_HOPS, HOPS, trusted_hops),
-            stream_idle_timeout: self.duration(STREAM_IDLE_TIMEOUT, stream_idle_timeout),
-            idle_timeout: self.duration(IDLE_TIMEOUT, idle_timeout),
+            trusted_hops: self.number(TRUSTED_HOPS, HOPS, default.trusted_hops),
+            stream_idle_timeout: self.duration(STREAM_IDLE_TIMEOUT, default.stream_idle_timeout),
+            idle_timeout: self.duration(IDLE_TIMEOUT, default.idle_timeout),
             request_headers_timeout: self
-                .duration(REQUEST_HEADERS_TIMEOUT, request_headers_timeout),
+                .duration(REQUEST_HEADERS_TIMEOUT, default.request_headers_timeout),
             max_request_headers_kib: self.number(
                 MAX_REQUEST_HEADERS,
                 HEADERS_KIB,
-                max_request_headers_kib,
+                default.max_request_headers_kib,
             ),
+            ..default
         }
     }
 
@@ -138,7 +133,7 @@ mod tests {
         let annotations = BTreeMap::from([(key.into(), text.into())]);
         let mut diags = Vec::new();
         let mut knobs = Knobs { annotations: &annotations, root: &root, diags: &mut diags };
-        let edge = knobs.edge();
+        let edge = knobs.edge(Edge::DEFAULT);
         (edge, diags.iter().map(ToString::to_string).collect())
     }
 

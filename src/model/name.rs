@@ -8,14 +8,18 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     key::ObjectName,
-    model::{Form, Link, ListenerKey, Target},
+    model::{Form, Link, ListenerKey, Target, Transport},
 };
 
 /// Name of the listener and of its route table.
-pub fn listener(key: ListenerKey) -> &'static str {
-    match key {
-        ListenerKey::Http => "http",
-        ListenerKey::Https => "https",
+pub fn listener(key: ListenerKey) -> Arc<str> {
+    let transport = match key.transport {
+        Transport::Plaintext => "http",
+        Transport::Tls => "https",
+    };
+    match key.port {
+        None => transport.into(),
+        Some(port) => format!("{transport}-{port}").into(),
     }
 }
 

@@ -190,6 +190,7 @@ impl Member {
                 None => BTreeSet::new(),
             },
             ObjectKind::MseIngressConfig
+            | ObjectKind::AlbConfig
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
@@ -205,6 +206,7 @@ impl Member {
             ObjectKind::EndpointSlice => self.slices.keys().cloned().collect(),
             ObjectKind::Pod => self.pods.keys().cloned().collect(),
             ObjectKind::MseIngressConfig
+            | ObjectKind::AlbConfig
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     diag::{Diag, Field},
     engine::{Stages, findings::Row},
-    key::{MemberId, ObjectName},
+    key::{GatewayId, MemberId, ObjectName},
     member::{self, Issue, Offer},
     model::{Action, Arrangement, Form, Host, Shape, Target, name},
     resources,
@@ -49,7 +49,7 @@ impl Targets {
         &mut self,
         target: &Arc<Target>,
         host: &Host,
-        gateway: &ObjectName,
+        gateway: &GatewayId,
         stages: &mut Stages<'_>,
     ) {
         let state = self.rows.entry(target.clone()).or_insert_with(|| {
@@ -95,7 +95,7 @@ impl Targets {
     fn remove(
         &mut self,
         target: &Target,
-        gateway: &ObjectName,
+        gateway: &GatewayId,
         stages: &mut Stages<'_>,
     ) -> Option<TargetState> {
         let state = self.rows.remove(target)?;
@@ -112,7 +112,7 @@ impl Targets {
     }
 
     /// The gateway is deleted.
-    pub(super) fn withdraw(&self, gateway: &ObjectName, stages: &mut Stages<'_>) {
+    pub(super) fn withdraw(&self, gateway: &GatewayId, stages: &mut Stages<'_>) {
         for state in self.rows.values() {
             stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         }
@@ -133,7 +133,7 @@ impl Stages<'_> {
     }
 
     /// The gateway no longer uses the Service. If nobody does, nobody is told about it.
-    fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) {
+    fn end_use(&mut self, service: &ObjectName, gateway: &GatewayId) {
         if self.shards.end_use(service, gateway) {
             for (member, _) in self.store.members() {
                 self.findings.set(Row::Shards(service.clone(), member.clone()), Vec::new());
@@ -238,7 +238,7 @@ impl GatewayState {
     }
 
     fn drop_one(&mut self, target: &Arc<Target>, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
-        let gateway = &self.gateway.id.name;
+        let gateway = &self.gateway.id;
         let Some(state) = self.targets.remove(target, gateway, stages) else { return };
         stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         let built = state.built.iter();
@@ -252,7 +252,7 @@ impl GatewayState {
             let Some(state) = self.targets.rows.get(&target) else { continue };
             let issues = state.built.iter().flat_map(|built| &built.issues);
             let diags = issues.flat_map(|issue| self.on_routes(issue, &target, &state.users));
-            let row = Row::Target(self.gateway.id.name.clone(), state.name.clone());
+            let row = Row::Target(self.gateway.id.clone(), state.name.clone());
             let diags: BTreeSet<_> = diags.collect();
             stages.findings.set(row, diags.into_iter().collect());
         }
@@ -260,7 +260,7 @@ impl GatewayState {
 
     fn on_routes(&self, issue: &Issue, target: &Target, users: &BTreeSet<Host>) -> Vec<Diag> {
         let rows = users.iter().filter_map(|host| Some(&self.hosts.get(host)?.row));
-        let routes = rows.flat_map(|row| [&row.http, &row.https]).flatten().flat_map(|h| &h.routes);
+        let routes = rows.flat_map(|row| row.on.values()).flat_map(|h| &h.routes);
         let arms = routes.flat_map(|route| match &route.action {
             Action::Forward(forward) => forward.arms.as_slice(),
             Action::RedirectToHttps | Action::Deny => &[],

@@ -20,7 +20,7 @@ use crate::{
         name::{labels, object_name, selector},
     },
     key::GatewayId,
-    model::Port,
+    model::{ListenerKey, Port, name},
 };
 
 /// Which text of ours an object was made from. Drift is found without it; with it, a field that a
@@ -201,11 +201,14 @@ fn deployment(managed: &Managed, options: &Options, replicas: Option<u32>) -> Va
 }
 
 fn service(managed: &Managed, options: &Options) -> Value {
-    let port = |name: &str, port: Port| json!({"name": name, "port": port.public, "targetPort": name, "protocol": "TCP"});
+    let port = |(key, port): (&ListenerKey, &Port)| {
+        let name = name::listener(*key);
+        json!({"name": name, "port": port.public, "targetPort": name, "protocol": "TCP"})
+    };
     let spec = json!({
         "type": options.service_type.to_string(),
         "selector": selector(&managed.id),
-        "ports": [port("http", managed.instance.http), port("https", managed.instance.https)],
+        "ports": managed.instance.ports.iter().map(port).collect::<Vec<_>>(),
     });
     match options.service_type {
         ServiceType::ClusterIp => spec,

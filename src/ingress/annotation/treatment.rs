@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Keys that some concern reads.
-const HONOURED: [&str; 20] = [
+const HONOURED: [&str; 21] = [
     "canary",
     "canary-by-cookie",
     "canary-by-cookie-value",
@@ -29,6 +29,7 @@ const HONOURED: [&str; 20] = [
     "default-backend",
     "force-ssl-redirect",
     "full-path-regex",
+    "listen-ports",
     "proxy-next-upstream-timeout",
     "service-subset",
     "ssl-redirect",

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     diag::{Diag, Field, Reason},
-    key::{ObjectKind, ObjectName, ObjectRef, Scope},
+    key::{GatewayId, ObjectKind, ObjectName, ObjectRef, Scope},
     store::{Labels, Object},
 };
 
@@ -117,7 +117,8 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
     let mut findings =
         Findings { at: Field::of(&object), now, diags: Vec::new(), judge_again: None };
     let trimmed = match kind {
-        ObjectKind::MseIngressConfig => gateway::gateway(name, manifest, &mut findings),
+        ObjectKind::MseIngressConfig => gateway::mse(name, manifest, &mut findings),
+        ObjectKind::AlbConfig => gateway::alb(name, manifest, &mut findings),
         ObjectKind::IngressClass => gateway::class(name, manifest),
         ObjectKind::Ingress => ingress::ingress(name, manifest, &mut findings),
         ObjectKind::Secret => tls::secret(name, manifest, &mut findings),
@@ -226,6 +227,7 @@ fn home(kind: ObjectKind) -> (&'static str, bool) {
         ObjectKind::MemberCluster => ("convoy.dev/v1alpha1", true),
         ObjectKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", true),
         ObjectKind::MseIngressConfig => ("mse.alibabacloud.com/v1alpha1", true),
+        ObjectKind::AlbConfig => ("alibabacloud.com/v1", true),
         ObjectKind::IngressClass | ObjectKind::Ingress => ("networking.k8s.io/v1", true),
         ObjectKind::Secret => ("v1", true),
         ObjectKind::EndpointSlice => ("discovery.k8s.io/v1", false),
@@ -243,7 +245,7 @@ fn object_name(kind: ObjectKind, manifest: &Value) -> Result<ObjectName, String>
     if !names::is_subdomain(name) {
         return Err(format!("`{}` is not a legal name for kind {kind}", cut(name)));
     }
-    if matches!(kind, ObjectKind::MseIngressConfig | ObjectKind::IngressClass) {
+    if GatewayId::KINDS.contains(&kind) || kind == ObjectKind::IngressClass {
         return Ok(ObjectName::cluster_scoped(name));
     }
     let namespace = text(metadata, "namespace").filter(|namespace| !namespace.is_empty());

@@ -18,8 +18,9 @@ use crate::{
     store::{Change, Object, Registered},
 };
 
-const FLEET_KINDS: [ObjectKind; 4] = [
+const FLEET_KINDS: [ObjectKind; 5] = [
     ObjectKind::MseIngressConfig,
+    ObjectKind::AlbConfig,
     ObjectKind::IngressClass,
     ObjectKind::Ingress,
     ObjectKind::Secret,
