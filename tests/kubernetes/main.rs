@@ -19,6 +19,7 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod hybrid;
 mod identity;
 mod infra;
 mod install;
@@ -57,6 +58,8 @@ fn main() -> ExitCode {
         chart::SCENARIO,
         infra::SCENARIO,
         install::SCENARIO,
+        hybrid::underlay::SCENARIO,
+        hybrid::overlay::SCENARIO,
     ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())

@@ -17,6 +17,7 @@
 //!
 //! The fleet is number 100. A member may be in a network of its own behind a leased line ([`line`]).
 
+pub(crate) mod argocd;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod keeper;
