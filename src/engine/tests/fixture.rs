@@ -9,9 +9,9 @@ use crate::{
     settings::{GatewayDefaults, Mechanisms},
     snapshot::{GatewayView, Kind, Version},
     store::{
-        AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, Health, Ingress,
-        IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, KeyPair, Object,
-        PathType, Pod, Registered, Secret, Service, ServicePort,
+        AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, GatewaySpec,
+        Health, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls,
+        KeyPair, Object, PathType, Pod, Registered, Secret, Service, ServicePort,
     },
 };
 
@@ -147,7 +147,7 @@ pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) ->
             ("mse.alibabacloud.com/remote-clusters".into(), members.into()),
             ("convoy.dev/http-port".into(), port.to_string().into()),
         ]),
-        spec,
+        spec: GatewaySpec::Mse(spec),
     })))
 }
 

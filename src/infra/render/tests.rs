@@ -7,8 +7,11 @@ fn managed(size: Size, replicas: Option<u32>) -> Managed {
     let instance = Instance {
         size,
         replicas,
-        http: Port::unprivileged(80),
-        https: Port::unprivileged(443),
+        ports: [
+            (ListenerKey::HTTP, Port::unprivileged(80, &[])),
+            (ListenerKey::HTTPS, Port::unprivileged(443, &[])),
+        ]
+        .into(),
         ready_port: 19003,
     };
     Managed { id: GatewayId::mse("ackone-gateway-hongkong"), uid: "u1".into(), instance }
