@@ -338,3 +338,32 @@ fn an_alb_says_what_has_no_effect() {
     assert_eq!(fields, ["spec.listeners[1].protocol", "spec.listeners[2].certificates"]);
     assert!(diags.iter().all(|diag| diag.reason == Reason::UnsupportedField), "{diags:?}");
 }
+
+#[test]
+fn an_alb_says_in_annotations_how_many_envoys_it_has_and_how_large() {
+    for (annotations, expect, findings) in [
+        (&[][..], (Size::DEFAULT, None), 0),
+        (&[("convoy.dev/replicas", " 2 "), ("convoy.dev/size", "2c4g")], (Size::C2G4, Some(2)), 0),
+        (&[("convoy.dev/replicas", "0")], (Size::DEFAULT, Some(0)), 0),
+        (&[("convoy.dev/replicas", "31"), ("convoy.dev/size", "2C4G")], (Size::DEFAULT, None), 2),
+        (&[("convoy.dev/replicas", "-1")], (Size::DEFAULT, None), 1),
+    ] {
+        let object = gateway(annotations, MseIngressConfigSpec::default());
+        let object =
+            store::Gateway { annotations: object.annotations, ..alb("{\"listeners\": [{}]}") };
+        let (parsed, diags) = run(&object);
+        assert_eq!(diags.len(), findings, "{annotations:?}: {diags:?}");
+        let instance = crate::gateway::Instance::new(&object, &parsed.unwrap());
+        assert_eq!((instance.size, instance.replicas), expect, "{annotations:?}");
+    }
+}
+
+/// A listener there would keep the Envoy from starting, or the other way round.
+#[test]
+fn a_managed_gateway_does_not_listen_where_its_envoys_have_their_metrics() {
+    let object = alb(r#"{"listeners": [{"port": 19001}]}"#);
+    for (unprivileged_ports, expect) in [(false, true), (true, false)] {
+        let defaults = GatewayDefaults { unprivileged_ports, ..GatewayDefaults::default() };
+        assert_eq!(parse(&object, &defaults).0.is_some(), expect, "{unprivileged_ports}");
+    }
+}
