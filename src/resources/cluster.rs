@@ -36,7 +36,9 @@ pub fn build(target: &Target, shape: &Shape, mechanisms: &Mechanisms) -> Vec<Res
     let name = &name::target(target);
     let eds = |name: &Arc<str>| {
         let cluster = eds_cluster(name, target, shape.protocol, mechanisms);
+        let settles = target.health_check.as_deref().map(health_check::first_round);
         resource(name, &cluster, vec![(Kind::Endpoint, name.clone())])
+            .settling(settles.unwrap_or_default())
     };
     match form(shape, mechanisms) {
         Form::Plain => vec![eds(name)],

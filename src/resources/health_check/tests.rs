@@ -89,6 +89,23 @@ fn an_endpoint_is_asked_in_its_protocol_unless_on_another_port() {
 }
 
 #[test]
+fn the_first_round_is_over_when_one_check_is() {
+    for (timeout, interval, expect) in
+        [(5_000, 2_000, 2_400), (500, 2_000, 700), (300_000, 60_000, 5_200)]
+    {
+        let check = HealthCheck {
+            probe: Probe::Tcp,
+            timeout: Duration::from_millis(timeout),
+            interval: Duration::from_millis(interval),
+            healthy: NonZeroU32::MIN,
+            unhealthy: NonZeroU32::MIN,
+            port: None,
+        };
+        assert_eq!(first_round(&check), Duration::from_millis(expect), "{timeout} {interval}");
+    }
+}
+
+#[test]
 fn only_status_codes_are_expected() {
     for (first, last, expect) in [
         (200, 299, true),
