@@ -235,6 +235,16 @@ impl GatewayId {
         is_name.then(|| GatewayId { kind, name: ObjectName::cluster_scoped(name) })
     }
 
+    /// The gateway that an Envoy or a flag names: by its id, or an `MseIngressConfig` by its bare
+    /// name. Which gateways exist decides nothing, so that what is meant never changes.
+    pub fn named(text: &str) -> Option<GatewayId> {
+        match text {
+            "" => None,
+            bare if !bare.contains('/') => Some(GatewayId::mse(bare)),
+            id => GatewayId::parse(id),
+        }
+    }
+
     /// The kinds of object that declare gateways.
     pub const KINDS: [ObjectKind; 2] = [ObjectKind::MseIngressConfig, ObjectKind::AlbConfig];
 
@@ -278,5 +288,19 @@ mod tests {
         check("Ingress/b/twice", Some(&ids[2]));
         check("twice", None);
         check("hong", None);
+    }
+
+    #[test]
+    fn what_a_name_means_does_not_depend_on_what_exists() {
+        let check = |text: &str, expect: Option<&str>| {
+            let id = GatewayId::named(text).map(|id| id.to_string());
+            assert_eq!(id.as_deref(), expect, "{text}");
+        };
+        check("edge", Some("MseIngressConfig/edge"));
+        check("MseIngressConfig/edge", Some("MseIngressConfig/edge"));
+        check("AlbConfig/edge", Some("AlbConfig/edge"));
+        for none in ["", "Gateway/edge", "Ingress/edge", "AlbConfig/", "AlbConfig/a/b", "/edge"] {
+            check(none, None);
+        }
     }
 }

@@ -10,7 +10,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{condition::conditions, mse_ingress_config::RemoteCluster};
+use super::{
+    condition::conditions,
+    mse_ingress_config::{LoadBalancerIngress, Phase, RemoteCluster},
+};
 
 /// `spec`. Every field is optional and unknown ones are kept, so that a vendor's manifest is
 /// accepted verbatim.
@@ -134,6 +137,9 @@ pub struct AclConfig {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
 pub struct AlbConfigStatus {
+    /// How far the gateway is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
     /// Where clients reach the gateway, and on which ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<AlbLoadBalancer>,
@@ -165,10 +171,13 @@ pub struct AlbLoadBalancer {
     /// What it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<AlbListenerStatus>,
+    /// All its addresses, as an `MseIngressConfig` has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ingress: Vec<LoadBalancerIngress>,
 }
 
 /// One of `status.loadBalancer.listeners`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlbListenerStatus {
     /// `8001/HTTP`.
@@ -180,7 +189,7 @@ pub struct AlbListenerStatus {
 }
 
 /// One of `certificates` of a listener's status.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlbCertificateStatus {
     /// The Secret, as `namespace/name`.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    key::ObjectName,
+    key::{GatewayId, ObjectName},
     settings::{Collector, GatewayDefaults, READY_PORT},
     source::registry::Network,
 };
@@ -89,6 +89,12 @@ impl From<NetworkName> for Network {
             NetworkName::Overlay => Network::Overlay,
         }
     }
+}
+
+/// Parses the name of an `MseIngressConfig`, or `KIND/NAME`.
+pub(super) fn gateway(text: &str) -> Result<GatewayId, String> {
+    let kinds = GatewayId::KINDS.map(|kind| format!("{kind}/NAME")).join(" or ");
+    GatewayId::named(text).ok_or_else(|| format!("it is written NAME, {kinds}"))
 }
 
 /// Parses `NAMESPACE/NAME`.

@@ -17,7 +17,7 @@ use crate::{
     gateway::attaches,
     ingress::{Dialect, IngressRow},
     key::{GatewayId, MemberId, ObjectName},
-    model::{self, Host, ListenerKey, MemberOrder},
+    model::{self, Certificates, Host, ListenerKey, MemberOrder},
     snapshot::{Coverage, GatewayView},
     store::{self, Member, Store},
 };
@@ -80,6 +80,8 @@ pub(super) struct GatewayState {
     open: BTreeSet<ListenerKey>,
     /// Listeners that the object no longer declares.
     gone: BTreeSet<ListenerKey>,
+    /// What the open listeners of TLS prove themselves with.
+    certificates: Arc<Certificates>,
     targets: Targets,
     view: Arc<GatewayView>,
     pending: ObjectChange,
@@ -105,6 +107,7 @@ impl GatewayState {
             secret_uses: BTreeSet::new(),
             open: BTreeSet::new(),
             gone: BTreeSet::new(),
+            certificates: Arc::default(),
             targets: Targets::default(),
             view: Arc::default(),
             pending: ObjectChange::ALL,
@@ -121,6 +124,10 @@ impl GatewayState {
 
     pub(super) fn view(&self) -> &Arc<GatewayView> {
         &self.view
+    }
+
+    pub(super) fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     pub(super) fn members(&self) -> &MemberOrder {

@@ -36,7 +36,7 @@ use crate::{
     gateway::{Attachments, Classes, Declared},
     key::{GatewayId, MemberId, ObjectName},
     member::Rules,
-    model::MemberOrder,
+    model::{Certificates, MemberOrder},
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
     store::{Change, Member, Store, Touched},
@@ -151,6 +151,12 @@ impl Engine {
     /// The members of every gateway, in order.
     pub fn members(&self) -> BTreeMap<GatewayId, MemberOrder> {
         self.gateways.values().map(|state| (state.id().clone(), state.members().clone())).collect()
+    }
+
+    /// What the TLS listeners of every gateway prove themselves with. Linear in gateways.
+    pub fn certificates(&self) -> BTreeMap<GatewayId, Arc<Certificates>> {
+        let states = self.gateways.values();
+        states.map(|state| (state.id().clone(), state.certificates().clone())).collect()
     }
 
     /// Every gateway object, also one that is invalid. Linear in gateways.

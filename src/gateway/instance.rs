@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    gateway::parse::scale,
     model::{Gateway, ListenerKey, Port},
     store::{self, GatewaySpec},
 };
 
-/// `spec.common.instance` and the ports of a gateway.
+/// What a gateway says of its Envoys, and its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Of each Envoy.
@@ -25,14 +26,19 @@ pub struct Instance {
 impl Instance {
     /// Of an object whose spec is valid.
     pub(super) fn new(object: &store::Gateway, gateway: &Gateway) -> Instance {
-        let own = match &object.spec {
-            GatewaySpec::Mse(spec) => spec.common.as_ref().and_then(|it| it.instance.as_ref()),
-            GatewaySpec::Alb(_) => None,
+        let (size, replicas) = match &object.spec {
+            GatewaySpec::Mse(spec) => {
+                let own = spec.common.as_ref().and_then(|it| it.instance.as_ref());
+                let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
+                let replicas = own.and_then(|own| own.replicas);
+                (size.unwrap_or(Size::DEFAULT), replicas.and_then(|count| count.try_into().ok()))
+            }
+            // The vendor's object has no word for either.
+            GatewaySpec::Alb(_) => scale(&object.annotations),
         };
-        let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
         Instance {
-            size: size.unwrap_or(Size::DEFAULT),
-            replicas: own.and_then(|own| own.replicas).and_then(|count| count.try_into().ok()),
+            size,
+            replicas,
             ports: gateway.listeners.iter().map(|(key, own)| (*key, own.port)).collect(),
             ready_port: gateway.ready_port,
         }

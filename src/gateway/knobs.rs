@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 
 use crate::{
     diag::{Diag, Field, Reason},
+    gateway::Size,
     model::Edge,
     settings::Collector,
 };
@@ -28,6 +29,11 @@ const REQUEST_HEADERS_TIMEOUT: &str = "convoy.dev/request-headers-timeout";
 /// Size of request headers.
 const MAX_REQUEST_HEADERS: &str = "convoy.dev/max-request-headers-kib";
 
+/// How many Envoys an `AlbConfig` has, where these are managed.
+const ENVOYS: &str = "convoy.dev/replicas";
+/// The size of each: one of [`Size::ALL`].
+const ENVOY_SIZE: &str = "convoy.dev/size";
+
 /// Who takes spans.
 pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 
@@ -35,6 +41,8 @@ pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 const HOPS: RangeInclusive<u32> = 0..=16;
 /// No limit of time may be taken away, but a day is none in practice.
 const SECONDS: RangeInclusive<u64> = 1..=24 * 3600;
+/// The vendor's range of replicas; zero is allowed.
+pub(super) const REPLICAS: RangeInclusive<u32> = 0..=30;
 /// Less breaks ordinary browsers; more, times the connections of an Envoy, is no limit.
 const HEADERS_KIB: RangeInclusive<u32> = 4..=256;
 
@@ -69,6 +77,19 @@ impl Knobs<'_> {
             ),
             ..default
         }
+    }
+
+    /// How many Envoys; `None` leaves that to others.
+    pub(super) fn replicas(&mut self) -> Option<u32> {
+        let kind = format!("a whole number from {} to {}", REPLICAS.start(), REPLICAS.end());
+        let number = |text: &str| text.parse().ok().filter(|own| REPLICAS.contains(own)).map(Some);
+        self.value(ENVOYS, number, &kind, None, "the default")
+    }
+
+    /// Of each Envoy.
+    pub(super) fn size(&mut self) -> Size {
+        let kind = format!("one of {}", Size::ALL.map(Size::as_str).join(", "));
+        self.value(ENVOY_SIZE, Size::named, &kind, Size::DEFAULT, Size::DEFAULT.as_str())
     }
 
     /// Who takes spans; nobody, unless the annotation or the operator says so.

@@ -13,9 +13,10 @@ use std::{
 };
 
 use crate::{
+    bootstrap::METRICS_PORT,
     diag::{Diag, Field, Reason},
     gateway::{
-        Address,
+        Address, Size,
         knobs::{Annotations, Knobs, READY_PORT},
     },
     key::{MemberId, ObjectKind, ObjectName, ObjectRef},
@@ -57,7 +58,9 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let ready_port = place(knobs.port(READY_PORT, defaults.ready_port), &[], defaults).bound;
     let preference = knobs.preference(defaults);
     let bound = own.listeners.values().map(|listener| listener.port.bound);
-    if let Some(port) = twice(bound.chain([ready_port])) {
+    // Envoys that others run have none, or have it elsewhere.
+    let metrics_port = defaults.unprivileged_ports.then_some(METRICS_PORT);
+    if let Some(port) = twice(bound.chain([ready_port]).chain(metrics_port)) {
         own.problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
     let is_valid = own.problems.is_empty();
@@ -87,7 +90,7 @@ fn place(public: u16, others: &[u16], defaults: &GatewayDefaults) -> Port {
 }
 
 /// The annotation with the members of a gateway of this kind, in order.
-fn remote_clusters_key(kind: ObjectKind) -> &'static str {
+pub fn remote_clusters_key(kind: ObjectKind) -> &'static str {
     if kind == ObjectKind::AlbConfig {
         "alb.ingress.kubernetes.io/remote-clusters"
     } else {
@@ -121,6 +124,13 @@ pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
 /// The ServiceAccount whose tokens open the gateway, if its annotations name one.
 pub fn envoy_account(annotations: &Annotations) -> Option<ObjectName> {
     account(annotations, &nowhere(), &mut Vec::new())
+}
+
+/// How large the Envoys of an `AlbConfig` are and how many; `None` leaves the number to others.
+pub(super) fn scale(annotations: &Annotations) -> (Size, Option<u32>) {
+    let (root, mut diags) = (nowhere(), Vec::new());
+    let mut knobs = Knobs { annotations, root: &root, diags: &mut diags };
+    (knobs.size(), knobs.replicas())
 }
 
 /// For callers that leave the findings to [`parse`].

@@ -60,7 +60,7 @@ pub fn assemble(
             on.extend(own.map(|own| (key, own)));
         }
     }
-    let is_tls = on.keys().any(|key| key.transport == Transport::Tls);
+    let is_tls = certificates.own.is_some() && on.keys().any(|key| key.transport == Transport::Tls);
     let targets = on.values().flat_map(targets).cloned().collect();
     diags.sort();
     diags.dedup();

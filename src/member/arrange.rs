@@ -117,7 +117,7 @@ fn weighted(endpoint: &ShardEndpoint) -> WeightedAddress {
 }
 
 /// The replicas behind some of a shard's endpoints: in proportion to their weight, at least one.
-fn replicas(shard: &Shard, kept: &[WeightedAddress]) -> u32 {
+pub(super) fn replicas(shard: &Shard, kept: &[WeightedAddress]) -> u32 {
     let whole: u128 = shard.endpoints.iter().map(|own| u128::from(own.weight.get())).sum();
     let kept: u128 = kept.iter().map(|own| u128::from(own.weight.get())).sum();
     let rounded = (u128::from(shard.replicas) * kept + whole / 2) / whole.max(1);

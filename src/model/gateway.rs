@@ -1,6 +1,11 @@
 //! Gateways: a named group of Envoys with its listeners, members and rule of attachment.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{cidr::Cidr, key::GatewayId, model::MemberOrder, settings::Collector};
 
@@ -243,6 +248,9 @@ pub enum Access {
     /// Who is in none of these ranges.
     Except(Vec<Cidr>),
 }
+
+/// The resource names of the Secrets that TLS listeners serve; of those that have any.
+pub type Certificates = BTreeMap<ListenerKey, BTreeSet<Arc<str>>>;
 
 /// Certificates of a TLS listener: which Secret each server name is served with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -121,3 +121,6 @@ fn link(link: &Link) -> String {
     let at = if link.subset.is_all() { "" } else { "@" };
     format!("{}{at}{}", link.backend, link.subset)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,9 @@ pub fn build(target: &Target, shape: &Shape, mechanisms: &Mechanisms) -> Vec<Res
     let name = &name::target(target);
     let eds = |name: &Arc<str>| {
         let cluster = eds_cluster(name, target, shape.protocol, mechanisms);
+        let settles = target.health_check.as_deref().map(health_check::first_round);
         resource(name, &cluster, vec![(Kind::Endpoint, name.clone())])
+            .settling(settles.unwrap_or_default())
     };
     match form(shape, mechanisms) {
         Form::Plain => vec![eds(name)],
@@ -80,7 +82,7 @@ fn eds_cluster(
         health_checks: health_check::of(target, protocol).into_iter().collect(),
         // xds: otherwise a host that answers its checks stays after it left the assignment.
         ignore_health_on_host_removal: target.health_check.is_some(),
-        common_lb_config: Some(common_lb_config(mechanisms)),
+        common_lb_config: Some(common_lb_config(target, mechanisms)),
         outlier_detection: mechanisms.outlier_detection.then(outlier_detection),
         upstream_bind_config: mechanisms.dead_peer_detection.then(user_timeout),
         upstream_connection_options: mechanisms.dead_peer_detection.then(keepalive),
@@ -153,7 +155,7 @@ pub(super) fn grpc(name: &str) -> pb::Cluster {
     }
 }
 
-fn common_lb_config(mechanisms: &Mechanisms) -> parts::CommonLbConfig {
+fn common_lb_config(target: &Target, mechanisms: &Mechanisms) -> parts::CommonLbConfig {
     let panic = if mechanisms.panic_threshold { defaults::PANIC_THRESHOLD } else { 0.0 };
     parts::CommonLbConfig {
         // xds: absent means 50 %, which would undo a group's priority while it is half ejected.
@@ -164,6 +166,10 @@ fn common_lb_config(mechanisms: &Mechanisms) -> parts::CommonLbConfig {
                 parts::common_lb_config::LocalityWeightedLbConfig {},
             ),
         ),
+        update_merge_window: target
+            .health_check
+            .as_ref()
+            .and_then(|_| pack::duration(defaults::HEALTH_MERGE_WINDOW)),
         ..Default::default()
     }
 }

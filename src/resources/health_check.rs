@@ -3,7 +3,7 @@
 //! Owns what an Envoy asks by itself. Must not know who asked for it. Cost: constant. Every Envoy
 //! checks every endpoint, and once more where the target is a composite of two clusters.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use envoy_types::pb::envoy::{
     config::core::v3::{
@@ -21,6 +21,15 @@ use crate::{
 
 /// Every status code: a bad answer counts towards the threshold, as no answer does.
 const ANY_STATUS: Int64Range = Int64Range { start: 100, end: 600 };
+
+/// How long a new cluster is out of use, because Envoy waits for as many checks to end as there
+/// are endpoints: until one that hangs is given up, or those that answer are asked again. While
+/// most of them hang it can be longer.
+pub(super) fn first_round(check: &HealthCheck) -> Duration {
+    let jitter = check.interval * defaults::HEALTH_CHECK_JITTER_PERCENT / 100;
+    let again = check.timeout.min(check.interval + jitter);
+    again.min(defaults::MAX_FIRST_ROUND) + defaults::FIRST_ROUND_MARGIN
+}
 
 /// The check of a target whose endpoints speak `protocol`, if it has one.
 pub(super) fn of(target: &Target, protocol: Protocol) -> Option<pb::HealthCheck> {

@@ -7,8 +7,8 @@ use convoy::{
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
         Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
-        LocalityShare, PathMatch, Port, Preference, Protocol, Regex, Route, Shape, Subset, Target,
-        ValueMatch, VirtualHost, WeightedAddress,
+        Listener, ListenerKey, LocalityShare, PathMatch, Port, Preference, Protocol, Regex, Route,
+        Shape, Subset, Target, ValueMatch, VirtualHost, WeightedAddress,
     },
 };
 
@@ -60,12 +60,12 @@ pub(crate) fn gateway() -> Gateway {
         members: Arc::new([]),
         preference: Preference::default(),
         listen_address: [127, 0, 0, 1].into(),
-        http_port: Port::direct(8080),
-        https_port: Port::direct(8443),
+        listeners: [(ListenerKey::HTTP, 8080), (ListenerKey::HTTPS, 8443)]
+            .map(|(key, port)| (key, Listener { port: Port::direct(port), edge: Edge::DEFAULT }))
+            .into(),
         ready_port: 19003,
         access_log: false,
         tracing: None,
-        edge: Edge::DEFAULT,
         class_rule: ClassRule::None,
         watch_namespace: None,
     }

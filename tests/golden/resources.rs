@@ -53,7 +53,7 @@ fn assignments() -> Vec<Resource> {
 fn table(mechanisms: &Mechanisms) -> Resource {
     let hosts: Vec<_> =
         hosts().iter().map(|host| route::encode_host(host, &shape_of, mechanisms)).collect();
-    layout::table(ListenerKey::Http, hosts.iter())
+    layout::table(ListenerKey::HTTP, true, hosts.iter())
 }
 
 fn certificates() -> TlsHosts {
@@ -67,7 +67,7 @@ fn certificates() -> TlsHosts {
 }
 
 fn listeners(mechanisms: &Mechanisms) -> Vec<Resource> {
-    let keys = [ListenerKey::Http, ListenerKey::Https].into_iter();
+    let keys = [ListenerKey::HTTP, ListenerKey::HTTPS].into_iter();
     let ready = ready::listener(&gateway());
     let listener = |key| listener::build(key, &gateway(), &certificates(), mechanisms);
     keys.filter_map(listener).chain([ready]).collect()
@@ -157,7 +157,7 @@ fn envoy_accepts_a_certificate_that_is_printed_without_its_key() {
     let refused = json!({ "secrets": [printed.clone()] });
     assert!(envoy::validate(&envoy::bootstrap(refused, 100).to_string()).is_err());
     printed["tls_certificate"]["private_key"] = json!({ "inline_string": key });
-    let listener = listener::build(ListenerKey::Https, &gateway(), &certificates(), &ALL).unwrap();
+    let listener = listener::build(ListenerKey::HTTPS, &gateway(), &certificates(), &ALL).unwrap();
     let resources = json!({ "secrets": [printed], "listeners": [json(&listener)] });
     envoy::validate(&envoy::bootstrap(resources, 100).to_string()).unwrap();
 }
@@ -165,8 +165,8 @@ fn envoy_accepts_a_certificate_that_is_printed_without_its_key() {
 #[test]
 fn a_tls_listener_exists_while_it_has_a_certificate() {
     let none = TlsHosts::default();
-    assert_eq!(listener::build(ListenerKey::Https, &gateway(), &none, &ALL), None);
-    assert!(listener::build(ListenerKey::Http, &gateway(), &none, &ALL).is_some());
+    assert_eq!(listener::build(ListenerKey::HTTPS, &gateway(), &none, &ALL), None);
+    assert!(listener::build(ListenerKey::HTTP, &gateway(), &none, &ALL).is_some());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     engine::{Stages, Work},
     ingress::tls_hosts,
     key::ObjectName,
-    model::{Host, ListenerKey, TlsHosts, Transport, name},
+    model::{Certificates, Host, ListenerKey, TlsHosts, Transport, name},
     resources,
     snapshot::{Kind, Resource},
 };
@@ -61,6 +61,7 @@ impl GatewayState {
                 remove_listener(key, writes);
             }
             self.gone.clear();
+            let mut certificates = Certificates::default();
             for key in self.gateway.listeners.keys().copied() {
                 let hosts = self.hosts.iter().map(|(host, state)| (host, &state.row));
                 let tls = match key.transport {
@@ -71,6 +72,11 @@ impl GatewayState {
                 match resources::listener::build(key, &self.gateway, &tls, mechanisms) {
                     Some(listener) => {
                         self.open.insert(key);
+                        let secrets: BTreeSet<_> =
+                            tls.chains.iter().map(|(_, secret)| secret.clone()).collect();
+                        if !secrets.is_empty() {
+                            certificates.insert(key, secrets);
+                        }
                         writes.push(Write::put(listener, stages.work));
                     }
                     None => {
@@ -79,6 +85,7 @@ impl GatewayState {
                     }
                 }
             }
+            self.certificates = Arc::new(certificates);
             writes.push(Write::put(resources::ready::listener(&self.gateway), stages.work));
             writes.push(match &self.gateway.tracing {
                 Some(tracing) => {

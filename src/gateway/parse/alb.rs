@@ -34,6 +34,8 @@ pub(super) fn read(spec: &AlbConfigSpec, knobs: &mut Knobs<'_>, defaults: &Gatew
         ..Edge::DEFAULT
     };
     let base = knobs.edge(base);
+    // Whoever manages Envoys reads them again; here it is said what is wrong with them.
+    _ = (knobs.size(), knobs.replicas());
     let declared = spec.listeners.as_deref().unwrap_or_default();
     let ports: Vec<u16> = declared.iter().filter_map(|own| port(own).ok()).collect();
     let mut problems = Vec::new();

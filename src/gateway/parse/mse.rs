@@ -8,14 +8,11 @@ use crate::{
     diag::{Diag, Field, Reason},
     gateway::{
         Size,
-        knobs::{HTTP_PORT, HTTPS_PORT, Knobs},
+        knobs::{HTTP_PORT, HTTPS_PORT, Knobs, REPLICAS},
     },
     model::{ClassRule, Edge, Listener, ListenerKey, Tracing},
     settings::GatewayDefaults,
 };
-
-/// The vendor's range of replicas; zero is allowed.
-const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
 
 /// One plaintext and one TLS listener, on ports that the annotations decide.
 pub(super) fn read(
@@ -55,7 +52,7 @@ fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
             found.push(invalid(&instance_at.key("spec"), message));
         }
         if let Some(replicas) = instance.replicas
-            && !REPLICAS.contains(&replicas)
+            && !u32::try_from(replicas).is_ok_and(|own| REPLICAS.contains(&own))
         {
             let message = format!("{replicas} is not from 0 to {}", REPLICAS.end());
             found.push(invalid(&instance_at.key("replicas"), message));

@@ -1,5 +1,10 @@
 use super::*;
-use crate::{api::MseIngressConfigSpec, gateway::parse, key::ObjectName, store};
+use crate::{
+    api::MseIngressConfigSpec,
+    gateway::parse,
+    key::ObjectName,
+    store::{self, GatewaySpec},
+};
 
 /// The gateway with these annotations, `key=value`, of which each is below `convoy.dev/`.
 fn gateway(annotations: &str, defaults: &GatewayDefaults) -> (Gateway, Vec<String>) {

@@ -7,19 +7,21 @@
 mod config;
 mod pod;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::ByteString;
+use kube::Resource as _;
 use serde_json::{Value, json};
 
 use crate::{
+    api::{AlbConfig, MseIngressConfig},
     gateway::Instance,
     identity::authority::Issued,
     infra::{
         Certificates, Options, ServiceType,
         name::{labels, object_name, selector},
     },
-    key::GatewayId,
+    key::{GatewayId, ObjectKind},
     model::{ListenerKey, Port, name},
 };
 
@@ -146,8 +148,8 @@ fn complete(kind: Kind, managed: &Managed, options: &Options, body: Value) -> Va
         "labels": labels(id),
         // Without `blockOwnerDeletion`, which would take a right on finalizers of gateways.
         "ownerReferences": [{
-            "apiVersion": "mse.alibabacloud.com/v1alpha1",
-            "kind": "MseIngressConfig",
+            "apiVersion": owner_version(id.kind),
+            "kind": id.kind.as_str(),
             "name": id.name.name,
             "uid": uid,
             "controller": true,
@@ -160,6 +162,14 @@ fn complete(kind: Kind, managed: &Managed, options: &Options, body: Value) -> Va
     let named = [("apiVersion", json!(api_version)), ("kind", json!(kind.as_str()))];
     let named = named.into_iter().chain([("metadata", metadata)]);
     named.fold(body, |object, (key, value)| with(object, key, value))
+}
+
+/// `apiVersion` of the objects that declare gateways of a kind.
+fn owner_version(kind: ObjectKind) -> Cow<'static, str> {
+    match kind == ObjectKind::AlbConfig {
+        true => AlbConfig::api_version(&()),
+        false => MseIngressConfig::api_version(&()),
+    }
 }
 
 /// The object with one more field.

@@ -1,7 +1,9 @@
+use std::{num::NonZeroU32, time::Duration};
+
 use super::*;
 use crate::{
     key::{BackendKey, ObjectName, PortRef},
-    model::Subset,
+    model::{HashKey, HealthCheck, Probe, Subset},
 };
 
 fn target() -> Target {
@@ -95,4 +97,46 @@ fn every_mechanism_can_be_switched_off() {
     };
     assert!(budget(&all).is_some());
     assert!(budget(&Mechanisms { retry_budget: false, ..all }).is_none());
+}
+
+#[test]
+fn a_target_that_is_checked_lets_go_of_what_is_removed() {
+    let check = HealthCheck {
+        probe: Probe::Tcp,
+        timeout: Duration::from_secs(1),
+        interval: Duration::from_secs(2),
+        healthy: NonZeroU32::MIN,
+        unhealthy: NonZeroU32::MIN,
+        port: None,
+    };
+    let checked = Target { health_check: Some(Arc::new(check)), ..target() };
+    let parts = |target: &Target| -> Vec<pb::Cluster> {
+        let shape = Shape { form: Form::Composite, protocol: Protocol::Http1, groups: 1 };
+        let built = build(target, &shape, &Mechanisms::ALL);
+        built.iter().map(|own| pb::Cluster::decode(own.message()).unwrap()).collect()
+    };
+    let found = |target: &Target| -> Vec<_> {
+        let window = |own: &pb::Cluster| {
+            own.common_lb_config.as_ref().is_some_and(|own| own.update_merge_window.is_some())
+        };
+        let each = |own: &pb::Cluster| {
+            (own.health_checks.len(), own.ignore_health_on_host_removal, window(own))
+        };
+        parts(target).iter().map(each).collect()
+    };
+    assert_eq!(found(&target()), [(0, false, false); 3]);
+    // The composite has no hosts of its own.
+    assert_eq!(found(&checked), [(1, true, true), (1, true, true), (0, false, false)]);
+}
+
+#[test]
+fn a_target_is_balanced_as_it_asks() {
+    let policy = |balance: Balance| {
+        let shape = Shape { form: Form::Plain, protocol: Protocol::Http1, groups: 1 };
+        let built = build(&Target { balance, ..target() }, &shape, &Mechanisms::ALL).remove(0);
+        pb::Cluster::decode(built.message()).unwrap().lb_policy()
+    };
+    assert_eq!(policy(Balance::RoundRobin), parts::LbPolicy::RoundRobin);
+    assert_eq!(policy(Balance::LeastRequest), parts::LbPolicy::LeastRequest);
+    assert_eq!(policy(Balance::Hash(HashKey::SourceAddress)), parts::LbPolicy::RingHash);
 }

@@ -139,6 +139,7 @@ fn a_load_lists_every_cluster_once() {
         changes,
         [
             "fleet: MseIngressConfig = []",
+            "fleet: AlbConfig = []",
             "fleet: IngressClass = [mse]",
             "fleet: Ingress = [default/a default/b default/c]",
             "fleet: Secret = []",
