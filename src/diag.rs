@@ -86,6 +86,8 @@ pub enum Reason {
     ObjectNotOurs,
     /// An object of a managed gateway cannot be made or kept as it should be.
     ProvisioningFailed,
+    /// A gateway prefers members that are near, and nobody knows where it or a member is.
+    RegionUnknown,
     /// Tracing is asked for, and there is nowhere to send spans.
     CollectorMissing,
 }

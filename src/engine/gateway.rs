@@ -44,6 +44,7 @@ pub(super) struct Dirty {
 #[derive(Debug, Default)]
 struct ObjectChange {
     attachment: bool,
+    /// Which members it has, or which it prefers.
     members: bool,
     listeners: bool,
     /// Which listeners there are.
@@ -143,6 +144,7 @@ impl GatewayState {
         let model::Gateway {
             id: _,
             members,
+            preference,
             listeners,
             ready_port,
             access_log,
@@ -152,7 +154,7 @@ impl GatewayState {
             watch_namespace,
         } = &next;
         let old = &self.gateway;
-        self.pending.members |= *members != old.members;
+        self.pending.members |= *members != old.members || *preference != old.preference;
         self.pending.attachment |=
             *class_rule != old.class_rule || *watch_namespace != old.watch_namespace;
         self.pending.listeners |= *listeners != old.listeners

@@ -263,9 +263,13 @@ impl Engine {
     fn judge_members(&mut self, inputs: &Inputs) {
         let is_registered =
             |id: &MemberId| self.store.member(id).is_some_and(Member::is_registered);
+        let locality = |id: &MemberId| {
+            self.store.member(id).filter(|own| own.is_registered()).map(Member::locality)
+        };
         for (name, state) in &self.gateways {
             if !inputs.members.is_empty() || inputs.gateways.contains(name) {
-                let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                let mut diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                diags.extend(crate::gateway::unplaced(state.gateway(), &locality));
                 self.findings.set(Row::Members(name.clone()), diags);
             }
         }

@@ -111,7 +111,7 @@ impl Knobs<'_> {
     }
 
     /// What the annotation says, or `default`, `shown`, if it is absent or is not `kind`.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         key: &str,
         parse: impl Fn(&str) -> Option<T>,

@@ -11,6 +11,7 @@ mod declared;
 mod instance;
 mod knobs;
 mod parse;
+mod proximity;
 
 pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
@@ -20,3 +21,4 @@ pub use instance::{Instance, Size};
 pub use parse::{
     envoy_account, parse, publish_addresses, remote_clusters, remote_clusters_key, unregistered,
 };
+pub use proximity::{proximity, unplaced};

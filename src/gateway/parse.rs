@@ -56,6 +56,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     };
     // Who asks there asks the Envoy itself.
     let ready_port = place(knobs.port(READY_PORT, defaults.ready_port), &[], defaults).bound;
+    let preference = knobs.preference(defaults);
     let bound = own.listeners.values().map(|listener| listener.port.bound);
     // Envoys that others run have none, or have it elsewhere.
     let metrics_port = defaults.unprivileged_ports.then_some(METRICS_PORT);
@@ -68,6 +69,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
     let gateway = Gateway {
         id,
         members,
+        preference,
         listen_address: defaults.listen_address,
         listeners: own.listeners,
         ready_port,

@@ -141,7 +141,8 @@ impl Parser<'_> {
     /// The chain of semantics.md 5.4, without what a canary gets from its main.
     fn target(&self, backend: &IngressBackend, at: &Field) -> Result<Arc<Target>, Diag> {
         let backend = backend::parse(backend, at, self.defaults)?;
-        let own = Target::of(backend, self.settings.subset.clone());
+        let weights = self.settings.weights.clone();
+        let own = Target { weights, ..Target::of(backend, self.settings.subset.clone()) };
         Ok(Arc::new(match (&self.settings.role, &self.settings.fallback) {
             (Role::Main, Some(fallback)) => own.or(fallback),
             (Role::Main, None) | (Role::Canary(_), _) => own,

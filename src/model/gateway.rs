@@ -16,6 +16,8 @@ pub struct Gateway {
     pub id: GatewayId,
     /// `remote-clusters`, in order, without duplicates.
     pub members: MemberOrder,
+    /// Where its Envoys are, and which members they use first for that.
+    pub preference: Preference,
     /// Address that all listeners are bound to.
     pub listen_address: IpAddr,
     /// What it listens on; never empty.
@@ -48,6 +50,29 @@ pub struct Listener {
     pub port: Port,
     /// What it takes from clients.
     pub edge: Edge,
+}
+
+/// Members in order of their distance, for gateways that ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preference {
+    /// What counts as near.
+    pub prefer: Prefer,
+    /// Region of its Envoys; empty if unknown.
+    pub region: Arc<str>,
+    /// Zone of its Envoys, in that region; empty if unknown.
+    pub zone: Arc<str>,
+}
+
+/// Which members of a gateway are used first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// None: every replica is equal, wherever it is.
+    #[default]
+    Nothing,
+    /// Those of its own region, then the others.
+    Region,
+    /// Those of its own zone, then those of its own region, then the others.
+    Zone,
 }
 
 /// A port as clients name it, and as an Envoy binds it: a Service may be between the two.

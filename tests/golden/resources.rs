@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf, sync::Arc};
 
 use convoy::{
-    model::{Host, ListenerKey, Target, TlsHosts, name},
+    model::{Arrangement, Host, ListenerKey, Target, TlsHosts},
     resources::{cluster, endpoint, layout, listener, print, ready, route, secret},
     settings::Mechanisms,
     snapshot::Resource,
@@ -34,26 +34,20 @@ fn check(case: &str, resources: &[Resource]) {
 
 fn clusters(mechanisms: &Mechanisms) -> Vec<Resource> {
     let targets = [service("web"), in_member("web", "c1"), service("grpc"), service("local")];
-    let build = |target: Target| {
-        let groups = target.chain.len();
-        cluster::build(&name::target(&target), &shape_of(&target), groups, mechanisms)
-    };
+    let build = |target: Target| cluster::build(&target, &shape_of(&target), mechanisms);
     targets.into_iter().flat_map(build).collect()
 }
 
 fn assignments() -> Vec<Resource> {
-    let web = name::target(&service("web"));
     let both = vec![
         vec![],
         vec![share("c1", &["10.1.1.1:8080", "10.1.1.2:8080"]), share("c2", &["[fd00::1]:80"])],
     ];
     let members =
         vec![vec![], vec![], vec![share("c2", &["[fd00::1]:80"])], vec![share("c1", &[])]];
-    vec![
-        endpoint::build(&web, &assignment(both)),
-        endpoint::build(&name::members(&web), &assignment(members)),
-        endpoint::build(&name::target(&service("none")), &assignment(vec![])),
-    ]
+    let web = Arrangement { groups: assignment(both), members: Some(assignment(members)) };
+    let none = Arrangement { groups: assignment(vec![]), members: None };
+    [endpoint::build(&service("web"), &web), endpoint::build(&service("none"), &none)].concat()
 }
 
 fn table(mechanisms: &Mechanisms) -> Resource {

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     diag::{Diag, Field},
     engine::{Stages, findings::Row},
+    gateway::proximity,
     key::{GatewayId, MemberId, ObjectName},
     member::{self, Issue, Offer},
     model::{Action, Arrangement, Form, Host, Shape, Target, name},
@@ -188,20 +189,14 @@ impl GatewayState {
             let kept = parts(&state.name, &new.shape);
             let had = old.as_ref().map(|old| parts(&state.name, &old.shape)).unwrap_or_default();
             writes.extend(had.difference(&kept).cloned().map(Write::remove));
-            let groups = target.chain.len();
-            let clusters = resources::cluster::build(&state.name, &new.shape, groups, mechanisms);
+            let clusters = resources::cluster::build(target, &new.shape, mechanisms);
             writes.extend(clusters.into_iter().map(|cluster| Write::put(cluster, stages.work)));
             // The form decides the name that routes use, and how they retry.
             changed.hosts.extend(state.users.iter().cloned());
         }
         if old.as_ref().map(|old| &old.arrangement) != Some(&new.arrangement) {
-            let Arrangement { groups, members } = &new.arrangement;
-            let groups = resources::endpoint::build(&state.name, groups);
-            writes.push(Write::put(groups, stages.work));
-            if let Some(members) = members {
-                let members = resources::endpoint::build(&name::members(&state.name), members);
-                writes.push(Write::put(members, stages.work));
-            }
+            let assignments = resources::endpoint::build(target, &new.arrangement);
+            writes.extend(assignments.into_iter().map(|own| Write::put(own, stages.work)));
         }
         if old.as_ref().map(|old| &old.issues) != Some(&new.issues) {
             self.targets.reporting.insert(target.clone());
@@ -224,6 +219,7 @@ impl GatewayState {
             .map(|(member, locality, is_unread)| Offer {
                 member,
                 locality,
+                rank: proximity(&self.gateway, locality),
                 services: stages.shards.of_member(member).unwrap_or(&none),
                 is_unread: *is_unread,
             })

@@ -1,9 +1,11 @@
 use super::*;
+use crate::model::Preference;
 
 fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
     Gateway {
         id: GatewayId::mse(name),
         members: Vec::new().into(),
+        preference: Preference::default(),
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         listeners: [].into(),
         ready_port: 19003,

@@ -6,6 +6,7 @@
 //! here, its keys in `treatment::HONOURED`, and a field of [`Settings`].
 
 mod canary;
+mod cluster_weight;
 mod default_backend;
 mod listen_ports;
 mod path_mode;
@@ -23,9 +24,12 @@ pub(super) use treatment::Treatment;
 use crate::{
     diag::{Diag, Field, Reason},
     ingress::{dialect::Dialect, listens::Listens, path::PathMode, row::Role},
-    model::{Subset, Target},
+    model::{ClusterWeights, Subset, Target},
     settings::GatewayDefaults,
 };
+
+/// The vendor's own prefixes, one a kind of gateway.
+const VENDORS: [&str; 2] = ["mse.ingress.kubernetes.io/", "alb.ingress.kubernetes.io/"];
 
 /// What all annotations of one Ingress say.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(super) struct Settings {
     pub(super) path_mode: PathMode,
     /// Which endpoints come first.
     pub(super) subset: Subset,
+    /// The shares of members.
+    pub(super) weights: ClusterWeights,
     /// Where traffic goes when the backend has no endpoint.
     pub(super) fallback: Option<Target>,
 }
@@ -60,6 +66,7 @@ pub(super) fn parse(
         listens: listen_ports::parse(annotations, &mut diags),
         path_mode: path_mode::parse(annotations, &mut diags),
         subset: subset::parse(annotations, &mut diags),
+        weights: cluster_weight::parse(annotations, &mut diags),
         fallback: default_backend::parse(annotations, defaults, &mut diags),
     };
     (settings, diags)
@@ -74,7 +81,7 @@ pub(super) struct Annotations<'a> {
 
 /// An annotation that is present.
 pub(super) struct Entry<'a> {
-    /// Its value without surrounding white space; never empty.
+    /// Its value without surrounding white space; empty only as one of a family.
     value: &'a str,
     /// Where it stands.
     at: Field,
@@ -120,6 +127,22 @@ impl<'a> Annotations<'a> {
     /// A boolean that is false unless set.
     fn flag(&self, key: &str, diags: &mut Vec<Diag>) -> bool {
         self.read(key, value::boolean, diags).unwrap_or(false)
+    }
+
+    /// The annotations whose keys begin with `family`, by what follows it, in order. Those of
+    /// the vendor's other kind of gateway are read too, and empty ones are there: leaving one out would change
+    /// what the others mean.
+    fn family(&self, family: &str) -> Vec<(&'a str, Entry<'a>)> {
+        let mut found = BTreeMap::new();
+        // The first prefix wins.
+        for prefix in self.dialect.prefixes().iter().chain(&VENDORS).rev() {
+            let ours = self.map.iter().filter_map(|(full, value)| {
+                let rest = full.strip_prefix(prefix)?.strip_prefix(family)?;
+                Some((rest, Entry { value: value.trim(), at: self.root.annotation(full) }))
+            });
+            found.extend(ours);
+        }
+        found.into_iter().collect()
     }
 
     /// Every annotation under our prefixes that is not empty: its key and its entry.

@@ -8,7 +8,7 @@
 use crate::{
     diag::{Diag, Reason},
     ingress::{
-        annotation::{Annotations, value},
+        annotation::{Annotations, cluster_weight, value},
         row::Role,
     },
 };
@@ -57,7 +57,7 @@ pub(super) fn parse(
 ) -> Treatment {
     let mut worst = Treatment::Served;
     for (key, entry) in annotations.iter() {
-        if HONOURED.contains(&key) {
+        if HONOURED.contains(&key) || key.starts_with(cluster_weight::FAMILY) {
             continue;
         }
         let treatment = match (treatment(key, entry.value), role) {
