@@ -162,18 +162,24 @@ fn every_room_is_in_the_map() {
 }
 
 #[test]
-fn the_readme_lists_the_annotations_that_are_honoured() {
+fn the_annotations_that_are_honoured_are_listed() {
     let source = fs::read_to_string(root().join("src/ingress/annotation/treatment.rs")).unwrap();
-    let (_, keys) = source.split_once("const HONOURED").unwrap();
-    let (keys, _) = keys.split_once("];").unwrap();
-    let honoured: BTreeSet<&str> = keys.split('"').skip(1).step_by(2).collect();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, table) = readme.split_once("| annotation | does |").unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let first_cells = rows.filter_map(|row| row.split('|').nth(1));
-    let listed: BTreeSet<&str> =
-        first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    assert_eq!(listed, honoured);
+    let table = |name: &str| -> BTreeSet<String> {
+        let (_, keys) = source.split_once(&format!("const {name}:")).unwrap();
+        let (keys, _) = keys.split_once("];").unwrap();
+        keys.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    for (document, dialect) in [("README.md", "MSE"), ("docs/hybrid.md", "ALB")] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let (_, rows) = text.split_once("| annotation | does |").unwrap();
+        let rows = rows.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let first_cells = rows.filter_map(|row| row.split('|').nth(1));
+        let listed = first_cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        // A member or a Service follows the dot.
+        let listed = listed.filter(|key| !key.contains('.')).map(str::to_owned);
+        let honoured = &table("SHARED") | &table(dialect);
+        assert_eq!(listed.collect::<BTreeSet<_>>(), honoured, "{document}");
+    }
 }
 
 #[test]

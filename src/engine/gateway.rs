@@ -153,6 +153,8 @@ impl GatewayState {
             members,
             preference,
             listeners,
+            // What routes take of it is compared below.
+            envoys: _,
             ready_port,
             access_log,
             tracing,

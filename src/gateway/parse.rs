@@ -9,6 +9,7 @@ mod mse;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -72,6 +73,7 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
         preference,
         listen_address: defaults.listen_address,
         listeners: own.listeners,
+        envoys: envoys(object),
         ready_port,
         access_log: own.access_log,
         tracing: own.tracing,
@@ -79,6 +81,14 @@ pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gat
         watch_namespace: own.watch_namespace,
     };
     (is_valid.then_some(gateway), diags)
+}
+
+/// Rate limits are divided by it, which routes of the other kind do not have.
+fn envoys(object: &store::Gateway) -> Option<NonZeroU32> {
+    match &object.spec {
+        GatewaySpec::Mse(_) => None,
+        GatewaySpec::Alb(_) => scale(&object.annotations).1.and_then(NonZeroU32::new),
+    }
 }
 
 /// Where an Envoy binds a port; `others` are those that clients name beside it.

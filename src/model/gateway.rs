@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub listen_address: IpAddr,
     /// What it listens on; never empty.
     pub listeners: BTreeMap<ListenerKey, Listener>,
+    /// How many Envoys it has, where its object says so and routes may ask.
+    pub envoys: Option<NonZeroU32>,
     /// Port on which an Envoy says whether it serves the gateway.
     pub ready_port: u16,
     /// Whether its Envoys write a line of JSON for each request.
@@ -49,6 +52,7 @@ impl Gateway {
         Front {
             https_port: (!is_usual).then_some(secure),
             answer_timeout: listener.edge.request_timeout,
+            envoys: self.envoys,
         }
     }
 
@@ -72,6 +76,8 @@ pub struct Front {
     pub https_port: Option<u16>,
     /// How long a backend may take to begin its answer, unless the route says otherwise.
     pub answer_timeout: Option<Duration>,
+    /// How many Envoys share what a route takes, if that is known.
+    pub envoys: Option<NonZeroU32>,
 }
 
 impl Front {

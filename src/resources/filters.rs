@@ -8,6 +8,8 @@
 
 mod limit;
 
+use std::num::NonZeroU32;
+
 use envoy_types::pb::{
     envoy::{
         config::{
@@ -59,9 +61,10 @@ pub(super) fn of_listener(gateway: &Gateway, edge: &Edge) -> Vec<HttpFilter> {
     filters
 }
 
-/// What a route is configured with, by the name of the filter.
-pub(super) fn of_route(filters: &Filters) -> Vec<(&'static str, Any)> {
-    let limit = filters.limit.map(|own| (LIMIT, pack::any::<LocalRateLimit>(limit::of_route(own))));
+/// What a route is configured with, by the name of the filter, on each of so many Envoys.
+pub(super) fn of_route(filters: &Filters, envoys: Option<NonZeroU32>) -> Vec<(&'static str, Any)> {
+    let limit =
+        filters.limit.map(|own| (LIMIT, pack::any::<LocalRateLimit>(limit::of_route(own, envoys))));
     let cors = filters.cors.as_ref().map(|own| (CORS, pack::any(cors(own))));
     limit.into_iter().chain(cors).collect()
 }

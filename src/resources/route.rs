@@ -86,7 +86,7 @@ impl Builder<'_> {
     /// that follow each other are merged, so each of them is a message of its own.
     fn encode(&self, host: &VirtualHost, route: &Route) -> Vec<u8> {
         let mut message = self.route(host, route).encode_to_vec();
-        for (name, config) in filters::of_route(&route.filters) {
+        for (name, config) in filters::of_route(&route.filters, self.front.envoys) {
             let one = pb::Route {
                 typed_per_filter_config: pack::one(name, config),
                 ..Default::default()

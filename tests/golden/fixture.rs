@@ -120,6 +120,7 @@ pub(crate) fn gateway() -> Gateway {
         tracing: None,
         class_rule: ClassRule::None,
         watch_namespace: None,
+        envoys: None,
     }
 }
 

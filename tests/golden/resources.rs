@@ -1,6 +1,6 @@
 //! Every kind of resource: as text, and before a real Envoy.
 
-use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, fs, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use convoy::{
     model::{Arrangement, Front, Host, ListenerKey, Target, TlsHosts},
@@ -68,7 +68,11 @@ fn assignments() -> Vec<Resource> {
 }
 
 fn table(mechanisms: &Mechanisms) -> Resource {
-    let front = Front { https_port: Some(8443), answer_timeout: Some(Duration::from_secs(30)) };
+    let front = Front {
+        https_port: Some(8443),
+        answer_timeout: Some(Duration::from_secs(30)),
+        envoys: NonZeroU32::new(3),
+    };
     let encode = |host: &_| route::encode_host(host, &front, &shape_of, mechanisms);
     let hosts: Vec<_> = hosts().iter().map(encode).collect();
     layout::table(ListenerKey::HTTP, true, hosts.iter())

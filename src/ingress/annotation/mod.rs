@@ -3,7 +3,7 @@
 //! Owns the look-up by prefix and the set of keys that are honoured: a closed set of typed
 //! values, so that no byte of an annotation reaches Envoy except through one (faults.md S9).
 //! An invalid value is ignored by itself and reported with its key. A new concern is a file
-//! here, its keys in `treatment::HONOURED`, and a field of [`Settings`].
+//! here, its keys in a table of [`treatment`], and a field of [`Settings`].
 
 mod balance;
 mod canary;

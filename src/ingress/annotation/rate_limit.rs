@@ -21,8 +21,8 @@ pub(super) fn parse(annotations: &Annotations<'_>, diags: &mut Vec<Diag>) -> Opt
     let each = |text: &str| rate(text).and_then(|each| below(each, total));
     let each = annotations.read("traffic-limit-ip-qps", each, diags);
     for (key, rate) in [("traffic-limit-qps", total), ("traffic-limit-ip-qps", each)] {
-        if let (Some(rate), Some(entry)) = (rate, annotations.get(key)) {
-            diags.push(Diag::warning(&entry.at, Reason::LimitPerEnvoy, per_envoy(rate)));
+        if let (Some(_), Some(entry)) = (rate, annotations.get(key)) {
+            diags.push(Diag::warning(&entry.at, Reason::LimitPerEnvoy, NOTE));
         }
     }
     limit(total, each)
@@ -49,10 +49,10 @@ pub(super) fn below(each: NonZeroU32, total: Option<NonZeroU32>) -> Result<NonZe
     }
 }
 
-/// What an author should know of the limit.
-pub(super) fn per_envoy(rate: NonZeroU32) -> String {
-    format!("each Envoy of the gateway lets {rate} requests a second through, and counts by itself")
-}
+/// What an author should know of a limit.
+pub(super) const NOTE: &str = "every Envoy of the gateway counts by itself: of the requests of all \
+                               clients each lets its share through if `convoy.dev/replicas` of \
+                               the gateway says how many there are, and otherwise all of them";
 
 #[cfg(test)]
 mod tests {

@@ -35,8 +35,13 @@ pub(super) fn in_chain() -> LocalRateLimit {
     LocalRateLimit { stat_prefix: STAT_PREFIX.into(), ..Default::default() }
 }
 
-/// What a route limits.
-pub(super) fn of_route(limit: RateLimit) -> LocalRateLimit {
+/// What a route limits on each of so many Envoys: its share of what all clients may ask, and all
+/// of what one may, whose connections need not be at more than one of them (semantics.md 10, A46).
+pub(super) fn of_route(limit: RateLimit, envoys: Option<NonZeroU32>) -> LocalRateLimit {
+    let share = |total: NonZeroU32| match envoys {
+        Some(envoys) => total.get().div_ceil(envoys.get()).try_into().unwrap_or(total),
+        None => total,
+    };
     let each = limit.each.map(|each| LocalRateLimitDescriptor {
         // xds: no value stands for every value, each with a bucket of its own.
         entries: vec![Entry { key: CLIENT.into(), ..Default::default() }],
@@ -54,7 +59,7 @@ pub(super) fn of_route(limit: RateLimit) -> LocalRateLimit {
     LocalRateLimit {
         status: Some(HttpStatus { code: defaults::RATE_LIMITED.into() }),
         // xds: a route must have a bucket for all clients; this one is never empty.
-        token_bucket: Some(bucket(limit.total.unwrap_or(NonZeroU32::MAX))),
+        token_bucket: Some(bucket(limit.total.map_or(NonZeroU32::MAX, share))),
         filter_enabled: all(),
         filter_enforced: all(),
         response_headers_to_add: vec![mark()],

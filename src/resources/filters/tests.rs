@@ -1,5 +1,3 @@
-use std::num::NonZeroU32;
-
 use super::*;
 use crate::model::RateLimit;
 
@@ -15,7 +13,7 @@ fn what_a_route_asks_for_is_configured_by_the_names_in_the_chain() {
         max_age: 1,
     };
     let both = Filters { limit: Some(limit), cors: Some(cors.into()), headers: Vec::new() };
-    let names = |filters: &Filters| of_route(filters).into_iter().map(|(name, _)| name);
+    let names = |filters: &Filters| of_route(filters, None).into_iter().map(|(name, _)| name);
     assert!(names(&both).eq([LIMIT, CORS]));
     assert_eq!(names(&Filters::default()).count(), 0);
 }
@@ -30,10 +28,19 @@ fn origins_below_a_domain_are_hosts_of_it_and_nothing_else() {
 #[test]
 fn a_limit_of_each_client_leaves_the_sum_open() {
     let one = NonZeroU32::new(1);
-    let built = limit::of_route(RateLimit { total: None, each: one });
+    let built = limit::of_route(RateLimit { total: None, each: one }, NonZeroU32::new(3));
     assert_eq!(built.token_bucket.unwrap().max_tokens, u32::MAX);
     assert_eq!(built.descriptors[0].token_bucket.as_ref().unwrap().max_tokens, 1);
-    let built = limit::of_route(RateLimit { total: one, each: None });
+    let built = limit::of_route(RateLimit { total: one, each: None }, None);
     assert_eq!(built.token_bucket.unwrap().max_tokens, 1);
     assert!(built.descriptors.is_empty() && built.rate_limits.is_empty());
+}
+
+#[test]
+fn envoys_share_a_limit_and_none_of_them_has_nothing() {
+    for (total, envoys, expect) in [(50, 3, 17), (50, 1, 50), (2, 3, 1), (50, 0, 50)] {
+        let limit = RateLimit { total: NonZeroU32::new(total), each: None };
+        let built = limit::of_route(limit, NonZeroU32::new(envoys));
+        assert_eq!(built.token_bucket.unwrap().max_tokens, expect, "{total} on {envoys}");
+    }
 }

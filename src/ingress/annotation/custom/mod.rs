@@ -104,11 +104,9 @@ impl Custom {
 }
 
 /// What the author of a limit should know.
-fn note(actions: &Actions, entry: &Entry<'_>) -> Vec<Diag> {
-    let limit = actions.filters.limit;
-    let rates = limit.into_iter().flat_map(|limit| [limit.total, limit.each]).flatten();
-    let note = |rate| Diag::warning(&entry.at, Reason::LimitPerEnvoy, rate_limit::per_envoy(rate));
-    rates.map(note).collect()
+fn note(actions: &Actions, entry: &Entry<'_>) -> Option<Diag> {
+    let note = |_| Diag::warning(&entry.at, Reason::LimitPerEnvoy, rate_limit::NOTE);
+    actions.filters.limit.map(note)
 }
 
 fn direction(text: &str) -> Result<(), String> {

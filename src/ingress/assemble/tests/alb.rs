@@ -176,7 +176,7 @@ fn row_180_actions_take_the_place_of_a_backend() {
         "h",
         r#"exact /split -> 80 ns/x | 20 ns/y limit Some(9)/None
            exact /tea -> 418 tea
-           ns/a: metadata.annotations[nginx.ingress.kubernetes.io/actions.split]: LimitPerEnvoy: each Envoy of the gateway lets 9 requests a second through, and counts by itself
+           ns/a: metadata.annotations[nginx.ingress.kubernetes.io/actions.split]: LimitPerEnvoy: every Envoy of the gateway counts by itself: of the requests of all clients each lets its share through if `convoy.dev/replicas` of the gateway says how many there are, and otherwise all of them
            ns/a: spec.rules[2].http.paths[0].backend: InvalidAnnotation: an action ends the request, and the backend would take it too; its port is to be called `use-annotation`
            ns/a: spec.rules[3].http.paths[0].backend: InvalidAnnotation: no action of the annotation ends the request
            ns/a: : InvalidAnnotation: no rule has the backend "nobody" that an annotation is about"#,
