@@ -36,7 +36,6 @@ rows! { BOTH;
     an_alb_answers_other_origins,
     an_alb_has_rules_with_conditions,
     an_alb_rewrites_and_redirects,
-    an_alb_keeps_sessions,
     an_alb_checks_health,
     one_gateway_of_each_kind,
 }
@@ -357,19 +356,6 @@ async fn an_alb_rewrites_and_redirects(bed: &mut Bed) {
     let echo = echo.echo().unwrap();
     assert_eq!(echo.headers.get("x-added").map(String::as_str), Some("100%"));
     assert_eq!(echo.headers.get("x-removed"), None);
-}
-
-async fn an_alb_keeps_sessions(bed: &mut Bed) {
-    bed.deploy_service1(&[("c1", 3), ("c2", 3)]);
-    let web = of_alb("web", &[("sticky-session", "true"), ("cookie-timeout", "60")]);
-    start(bed, json!([http(80)]), &[web.exact("/svc1", "service1")]).await;
-    bed.settle(20, &get("/svc1"), |replies| replies.pods().0.len() > 1).await;
-    let reply = bed.http().send(&get("/svc1")).await.unwrap();
-    let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
-    assert!(cookie.starts_with("SERVERID="), "{cookie}");
-    let pod = reply.echo().unwrap().pod;
-    let replies = bed.http().hit(50, &get("/svc1").cookie(&cookie)).await;
-    assert!(replies.pods().only(&pod), "{:?}", replies.pods());
 }
 
 async fn an_alb_checks_health(bed: &mut Bed) {

@@ -70,7 +70,13 @@ pub(super) fn parse(text: &str) -> Result<Actions, String> {
     for element in json::elements(text)? {
         actions.add(element)?;
     }
-    Ok(actions)
+    match actions.last {
+        // Envoy's filter leaves its own answers as they are.
+        Some(Final::Redirect(_) | Final::Answer(_)) if actions.filters.cors.is_some() => {
+            Err("Cors is served for requests that are forwarded".into())
+        }
+        Some(_) | None => Ok(actions),
+    }
 }
 
 impl Actions {
@@ -261,7 +267,8 @@ fn insert(fields: &mut Fields) -> Result<HeaderEdit, String> {
         None | Some("UserDefined") if value::is_header_value(&text) && text.len() <= MAX_TEXT => {
             HeaderValue::Text(text.into())
         }
-        Some("ReferenceHeader") if value::is_token(&text) && text.len() <= MAX_TEXT => {
+        // In a reference a `%` would end it.
+        Some("ReferenceHeader") if value::is_token(&text) && !text.contains('%') => {
             HeaderValue::OfHeader(text.to_ascii_lowercase().into())
         }
         None | Some("UserDefined" | "ReferenceHeader") => {

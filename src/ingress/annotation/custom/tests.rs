@@ -207,6 +207,7 @@ fn answers_groups_and_headers() {
             r#"{"key":"x-a","value":"ClientSrcIp","valueType":"SystemDefined"}"#,
             false,
         ),
+        ("InsertHeader", r#"{"key":"x-a","value":"a%b","valueType":"ReferenceHeader"}"#, false),
         ("InsertHeader", r#"{"key":"x-envoy-max-retries","value":"9"}"#, false),
         ("InsertHeader", r#"{"key":":path","value":"/"}"#, false),
         ("InsertHeader", r#"{"key":"Host","value":"a"}"#, false),
@@ -249,6 +250,9 @@ fn actions_in_order_and_one_at_the_end() {
     let read = actions::parse(&format!("[{insert},{remove}]")).unwrap();
     assert_eq!(read.filters.headers, [HeaderEdit::Remove("x-a".into())]);
     assert!(actions::parse(&format!("[{end},{end}]")).unwrap_err().contains("several"));
+    let cors = r#"{"type":"Cors","CorsConfig":{}}"#;
+    assert!(actions::parse(&format!("[{cors},{limit}]")).is_ok());
+    assert!(actions::parse(&format!("[{cors},{end}]")).unwrap_err().contains("forwarded"));
 }
 
 #[test]
