@@ -64,6 +64,8 @@ pub enum ObjectKind {
     EndpointSlice,
     /// `v1`; only its labels are used.
     Pod,
+    /// `v1`, cluster-scoped.
+    Node,
     /// `convoy.dev/v1alpha1`, cluster-scoped: declares a member. Read by the registry, never stored.
     MemberCluster,
     /// Declares a kind; named where one is missing, never read.
@@ -74,7 +76,7 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// Every kind that a store holds, in the order in which the engine looks at them.
-    pub const ALL: [ObjectKind; 7] = [
+    pub const ALL: [ObjectKind; 8] = [
         ObjectKind::MseIngressConfig,
         ObjectKind::IngressClass,
         ObjectKind::Ingress,
@@ -82,6 +84,7 @@ impl ObjectKind {
         ObjectKind::Service,
         ObjectKind::EndpointSlice,
         ObjectKind::Pod,
+        ObjectKind::Node,
     ];
 
     /// The kind as manifests spell it.
@@ -94,6 +97,7 @@ impl ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
+            ObjectKind::Node => "Node",
             ObjectKind::MemberCluster => "MemberCluster",
             ObjectKind::CustomResourceDefinition => "CustomResourceDefinition",
             ObjectKind::File => "file",

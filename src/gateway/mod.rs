@@ -10,6 +10,7 @@ mod attachments;
 mod declared;
 mod instance;
 mod knobs;
+mod own;
 mod parse;
 
 pub use address::{Address, NotAnAddress};
@@ -17,4 +18,5 @@ pub use attach::{Classes, attaches};
 pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
 pub use instance::{Instance, Size};
+pub use own::own_addresses;
 pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};

@@ -66,7 +66,11 @@ impl Fleet {
                 };
                 set(&mut self.secrets, name.clone(), secret).then_some(Touched::Secret(name))
             }
-            Object::Service(_) | Object::EndpointSlice(_) | Object::Pod(_) => None,
+            Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Pod(_)
+            | Object::Node(_)
+            | Object::MemberCluster(_) => None,
         }
     }
 
@@ -84,6 +88,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::Node
             | ObjectKind::MemberCluster
             | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => None,
@@ -119,6 +124,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::Node
             | ObjectKind::MemberCluster
             | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),
