@@ -32,6 +32,10 @@ pub enum Reason {
     InvalidField,
     /// An annotation's value is ignored.
     InvalidAnnotation,
+    /// A field that has no effect; the object is served without it.
+    UnsupportedField,
+    /// A rule is for a listener that its gateway does not have.
+    ListenerNotFound,
     /// An annotation that Convoy does not know how to honour.
     UnsupportedAnnotation,
     /// The gateway object is refused as a whole.
@@ -88,6 +92,8 @@ pub enum Reason {
     ObjectNotOurs,
     /// An object of a managed gateway cannot be made or kept as it should be.
     ProvisioningFailed,
+    /// A gateway prefers members that are near, and nobody knows where it or a member is.
+    RegionUnknown,
     /// Tracing is asked for, and there is nowhere to send spans.
     CollectorMissing,
 }

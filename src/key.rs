@@ -50,8 +50,10 @@ impl fmt::Display for Scope {
 /// The kinds of object Convoy reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectKind {
-    /// `mse.alibabacloud.com/v1alpha1`, cluster-scoped.
+    /// `mse.alibabacloud.com/v1alpha1`, cluster-scoped: declares a gateway.
     MseIngressConfig,
+    /// `alibabacloud.com/v1`, cluster-scoped: declares a gateway.
+    AlbConfig,
     /// `networking.k8s.io/v1`, cluster-scoped.
     IngressClass,
     /// `networking.k8s.io/v1`.
@@ -76,8 +78,9 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// Every kind that a store holds, in the order in which the engine looks at them.
-    pub const ALL: [ObjectKind; 8] = [
+    pub const ALL: [ObjectKind; 9] = [
         ObjectKind::MseIngressConfig,
+        ObjectKind::AlbConfig,
         ObjectKind::IngressClass,
         ObjectKind::Ingress,
         ObjectKind::Secret,
@@ -91,6 +94,7 @@ impl ObjectKind {
     pub fn as_str(self) -> &'static str {
         match self {
             ObjectKind::MseIngressConfig => "MseIngressConfig",
+            ObjectKind::AlbConfig => "AlbConfig",
             ObjectKind::IngressClass => "IngressClass",
             ObjectKind::Ingress => "Ingress",
             ObjectKind::Secret => "Secret",
@@ -221,13 +225,32 @@ impl GatewayId {
         GatewayId { kind: ObjectKind::MseIngressConfig, name: ObjectName::cluster_scoped(name) }
     }
 
+    /// The gateway that an `AlbConfig` declares.
+    pub fn alb(name: &str) -> GatewayId {
+        GatewayId { kind: ObjectKind::AlbConfig, name: ObjectName::cluster_scoped(name) }
+    }
+
     /// The gateway of this id, as `Display` writes it; it need not exist. `None` if no gateway can
     /// have it.
     pub fn parse(text: &str) -> Option<GatewayId> {
         let (kind, name) = text.split_once('/')?;
-        let is_one = kind == ObjectKind::MseIngressConfig.as_str();
-        (is_one && !name.is_empty() && !name.contains('/')).then(|| GatewayId::mse(name))
+        let kind = GatewayId::KINDS.into_iter().find(|known| known.as_str() == kind)?;
+        let is_name = !name.is_empty() && !name.contains('/');
+        is_name.then(|| GatewayId { kind, name: ObjectName::cluster_scoped(name) })
     }
+
+    /// The gateway that an Envoy or a flag names: by its id, or an `MseIngressConfig` by its bare
+    /// name. Which gateways exist decides nothing, so that what is meant never changes.
+    pub fn named(text: &str) -> Option<GatewayId> {
+        match text {
+            "" => None,
+            bare if !bare.contains('/') => Some(GatewayId::mse(bare)),
+            id => GatewayId::parse(id),
+        }
+    }
+
+    /// The kinds of object that declare gateways.
+    pub const KINDS: [ObjectKind; 2] = [ObjectKind::MseIngressConfig, ObjectKind::AlbConfig];
 
     /// The one gateway that a flag or a request means: by its id, or by its bare name where that
     /// is unambiguous.
@@ -269,5 +292,19 @@ mod tests {
         check("Ingress/b/twice", Some(&ids[2]));
         check("twice", None);
         check("hong", None);
+    }
+
+    #[test]
+    fn what_a_name_means_does_not_depend_on_what_exists() {
+        let check = |text: &str, expect: Option<&str>| {
+            let id = GatewayId::named(text).map(|id| id.to_string());
+            assert_eq!(id.as_deref(), expect, "{text}");
+        };
+        check("edge", Some("MseIngressConfig/edge"));
+        check("MseIngressConfig/edge", Some("MseIngressConfig/edge"));
+        check("AlbConfig/edge", Some("AlbConfig/edge"));
+        for none in ["", "Gateway/edge", "Ingress/edge", "AlbConfig/", "AlbConfig/a/b", "/edge"] {
+            check(none, None);
+        }
     }
 }

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod api;
 pub mod bootstrap;
+pub mod cidr;
 pub mod cli;
 pub mod diag;
 pub mod engine;

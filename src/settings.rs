@@ -406,6 +406,10 @@ pub struct GatewayDefaults {
     pub allow_kube_system: bool,
     /// Who takes the spans of gateways that ask for tracing, unless an annotation says otherwise.
     pub otlp_endpoint: Option<Collector>,
+    /// Region of the Envoys of gateways that do not say where theirs are; empty if unknown.
+    pub region: Arc<str>,
+    /// Their zone, in that region; empty if unknown.
+    pub zone: Arc<str>,
 }
 
 impl Default for GatewayDefaults {
@@ -419,6 +423,8 @@ impl Default for GatewayDefaults {
             allow_loopback_endpoints: false,
             allow_kube_system: false,
             otlp_endpoint: None,
+            region: "".into(),
+            zone: "".into(),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::{
 
 const ZONE_DR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/zone-dr");
 const LOCAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/local");
+const HYBRID: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hybrid");
 
 fn convoy(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_convoy")).args(args).output().unwrap()
@@ -44,6 +45,7 @@ fn fleet(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn examples_translate_without_a_finding() {
     check(&["translate", ZONE_DR], 0, "");
     check(&["translate", LOCAL, "--allow-loopback-endpoints"], 0, "");
+    check(&["translate", HYBRID], 0, "");
 }
 
 #[test]

@@ -53,8 +53,7 @@ impl Rejected {
 fn made_of(gateway: &str, kind: &str, resource: &str) -> Option<ObjectRef> {
     let kind = Kind::ALL.into_iter().find(|own| own.as_str() == kind)?;
     let of_gateway = || {
-        let (_, name) = gateway.split_once('/')?;
-        let GatewayId { kind, name } = GatewayId::mse(name);
+        let GatewayId { kind, name } = GatewayId::parse(gateway)?;
         Some(ObjectRef::fleet(kind, name))
     };
     match kind {
@@ -76,13 +75,16 @@ mod tests {
     use super::*;
 
     fn envoy(kind: &str, rejected: &[String]) -> proto::Envoy {
+        envoy_of("MseIngressConfig/hongkong", kind, rejected)
+    }
+
+    fn envoy_of(gateway: &str, kind: &str, rejected: &[String]) -> proto::Envoy {
         let own = proto::TypeStatus {
             r#type: kind.into(),
             rejected: rejected.to_vec(),
             ..proto::TypeStatus::default()
         };
-        let gateway = "MseIngressConfig/hongkong".to_owned();
-        proto::Envoy { gateway, types: vec![own], ..proto::Envoy::default() }
+        proto::Envoy { gateway: gateway.to_owned(), types: vec![own], ..proto::Envoy::default() }
     }
 
     #[test]
@@ -100,6 +102,9 @@ mod tests {
             let found: Vec<_> = found.keys().map(|(object, _)| object.to_string()).collect();
             assert_eq!(found, [expect], "{kind} {resource}");
         }
+        let found = Rejected::of(&[envoy_of("AlbConfig/hongkong", "lds", &["http-80".into()])]);
+        let found: Vec<_> = found.shown.keys().map(|(object, _)| object.to_string()).collect();
+        assert_eq!(found, ["AlbConfig hongkong"]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::{
     gateway::{Attachments, Declared},
     identity,
     key::{GatewayId, MemberId, Scope},
+    model::Certificates,
     snapshot::{Kind, Publisher},
     source::kube::SourceMeter,
 };
@@ -73,6 +74,8 @@ pub struct Report {
     pub gateways: Arc<BTreeMap<GatewayId, Vec<MemberId>>>,
     /// Every gateway object, also one that is invalid.
     pub declared: Arc<BTreeMap<GatewayId, Declared>>,
+    /// What the TLS listeners of every gateway prove themselves with.
+    pub certificates: Arc<BTreeMap<GatewayId, Arc<Certificates>>>,
     /// Which Ingresses are served.
     pub attachments: Attachments,
     /// Every registered member.

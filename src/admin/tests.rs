@@ -74,6 +74,7 @@ fn report() -> Report {
             vec![member("c1"), member("c2")],
         )])),
         declared: Arc::default(),
+        certificates: Arc::default(),
         attachments: Default::default(),
         members: Arc::new(BTreeMap::from([(member("c1"), c1), (member("c2"), c2)])),
         diags: DiagSet::from_iter([Diag::warning(

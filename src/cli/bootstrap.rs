@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::bootstrap::{self, AdminAddress, BootstrapOptions, Variant, XdsAddress, XdsTls};
+use crate::{
+    bootstrap::{self, AdminAddress, BootstrapOptions, Variant, XdsAddress, XdsTls},
+    cli::flags,
+    key::GatewayId,
+};
 
 /// Write the bootstrap configuration of an Envoy of a gateway
 ///
@@ -26,9 +30,9 @@ use crate::bootstrap::{self, AdminAddress, BootstrapOptions, Variant, XdsAddress
 /// Delta xDS over one ADS stream is the default; `--sotw` chooses state of the world.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Name of the gateway's object
-    #[arg(long, env = "CONVOY_GATEWAY", value_name = "NAME")]
-    gateway: String,
+    /// The gateway: the name of an MseIngressConfig, or KIND/NAME, as in AlbConfig/NAME
+    #[arg(long, env = "CONVOY_GATEWAY", value_name = "NAME", value_parser = flags::gateway)]
+    gateway: GatewayId,
     /// Where `convoy serve --xds-listen` is reached from the Envoy
     #[arg(long, env = "CONVOY_XDS", value_name = "HOST:PORT|unix:PATH")]
     xds: XdsAddress,
@@ -84,7 +88,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let tls = args.tls()?;
     let files = tls.as_ref().map(bootstrap::secret_files);
     let text = bootstrap::render(&BootstrapOptions {
-        gateway: args.gateway.clone(),
+        gateway: args.gateway.to_string(),
         node_id: args.node_id.clone().map_or_else(host_name, Ok)?,
         xds: args.xds.clone(),
         tls,

@@ -13,8 +13,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::yaml,
+    cli::{flags, yaml},
     identity::authority::{self, Issued},
+    infra::gateway_label,
     key::{GatewayId, ObjectName},
     rbac::AUTHORITY,
     settings::IdentityTimings,
@@ -35,14 +36,14 @@ use crate::{
 ///
 /// To have it renewed by itself, issue the certificates of both sides with cert-manager and start
 /// Convoy with --xds-cert-dir. The certificate of an Envoy then has the usage `client auth` and
-/// exactly one name, the URI spiffe://convoy/MseIngressConfig/NAME
-/// (`uris: ["spiffe://convoy/MseIngressConfig/NAME"]` of a Certificate).
+/// exactly one name, the URI spiffe://convoy/KIND/NAME, as in
+/// `uris: ["spiffe://convoy/MseIngressConfig/NAME"]` of a Certificate. KIND may be AlbConfig too.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// Name of the gateway's object
-    #[arg(long, env = "CONVOY_GATEWAY", value_name = "NAME")]
-    gateway: String,
+    /// The gateway: the name of an MseIngressConfig, or KIND/NAME, as in AlbConfig/NAME
+    #[arg(long, env = "CONVOY_GATEWAY", value_name = "NAME", value_parser = flags::gateway)]
+    gateway: GatewayId,
     /// Kubeconfig of the fleet; without it, $KUBECONFIG, ~/.kube/config, or the Pod's account
     #[arg(long, env = "CONVOY_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -63,7 +64,7 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
     let client = client.context("find the fleet")?;
     let secret = ObjectName::new(&args.namespace, AUTHORITY);
     let authority = authority::read(client, &secret, IdentityTimings::PRODUCTION).await?;
-    let issued = authority.issue(&GatewayId::mse(&args.gateway), SystemTime::now())?;
+    let issued = authority.issue(&args.gateway, SystemTime::now())?;
     match &args.out {
         Some(dir) => write_files(dir, &issued)?,
         None => yaml::print(&manifest(&args.gateway, &issued), out)?,
@@ -72,16 +73,18 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<ExitCode> {
 }
 
 /// Without a namespace: that of the Envoys is whoever applies it knows.
-fn manifest(gateway: &str, issued: &Issued) -> Value {
+fn manifest(gateway: &GatewayId, issued: &Issued) -> Value {
     let Issued { certificate, key, authorities } = issued;
+    let label = gateway_label(gateway);
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": format!("{gateway}-xds"),
+            // Names have no capitals.
+            "name": format!("{}-xds", label.to_lowercase()),
             "labels": {
                 "app.kubernetes.io/name": "envoy",
-                "app.kubernetes.io/instance": gateway,
+                "app.kubernetes.io/instance": label,
                 "app.kubernetes.io/part-of": "convoy",
             },
         },
@@ -148,7 +151,11 @@ stringData:
     key 1
 type: kubernetes.io/tls
 ";
-        assert_eq!(yaml::text(&manifest("hongkong", &issued(1))).unwrap(), expect);
+        let text = |id: &GatewayId| yaml::text(&manifest(id, &issued(1))).unwrap();
+        assert_eq!(text(&GatewayId::mse("hongkong")), expect);
+        let other = text(&GatewayId::alb("hongkong"));
+        assert!(other.contains("  name: albconfig.hongkong-xds"), "{other}");
+        assert!(other.contains("instance: AlbConfig.hongkong"), "{other}");
     }
 
     #[test]

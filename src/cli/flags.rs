@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    key::ObjectName,
+    key::{GatewayId, ObjectName},
     settings::{Collector, GatewayDefaults, READY_PORT},
     source::registry::Network,
 };
@@ -46,6 +46,14 @@ pub(super) struct GatewayFlags {
     /// OTLP/gRPC collector of gateways with `monitor.tracing`; `convoy.dev/otlp-endpoint` wins
     #[arg(long, env = "CONVOY_OTLP_ENDPOINT", value_name = "HOST:PORT")]
     otlp_endpoint: Option<Collector>,
+    /// Region of the Envoys, for gateways with `convoy.dev/prefer`; `convoy.dev/region` wins
+    #[arg(long, env = "CONVOY_REGION", value_name = "REGION", default_value = "")]
+    #[arg(hide_default_value = true)]
+    region: String,
+    /// Zone of the Envoys, in that region; `convoy.dev/zone` wins
+    #[arg(long, env = "CONVOY_ZONE", value_name = "ZONE", default_value = "")]
+    #[arg(hide_default_value = true)]
+    zone: String,
 }
 
 impl GatewayFlags {
@@ -59,6 +67,8 @@ impl GatewayFlags {
             allow_loopback_endpoints: self.allow_loopback_endpoints,
             allow_kube_system: self.allow_kube_system,
             otlp_endpoint: self.otlp_endpoint.clone(),
+            region: self.region.trim().into(),
+            zone: self.zone.trim().into(),
         }
     }
 }
@@ -79,6 +89,12 @@ impl From<NetworkName> for Network {
             NetworkName::Overlay => Network::Overlay,
         }
     }
+}
+
+/// Parses the name of an `MseIngressConfig`, or `KIND/NAME`.
+pub(super) fn gateway(text: &str) -> Result<GatewayId, String> {
+    let kinds = GatewayId::KINDS.map(|kind| format!("{kind}/NAME")).join(" or ");
+    GatewayId::named(text).ok_or_else(|| format!("it is written NAME, {kinds}"))
 }
 
 /// Parses `NAMESPACE/NAME`.

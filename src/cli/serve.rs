@@ -17,8 +17,8 @@ use crate::{
 
 /// Serve Envoys from a fleet, until SIGTERM or Ctrl-C
 ///
-/// The fleet is a Kubernetes cluster with gateways (MseIngressConfig), Ingresses, IngressClasses and
-/// TLS Secrets: that of the Pod this runs in, or of a kubeconfig. The members that it declares (see
+/// The fleet is a Kubernetes cluster with gateways (MseIngressConfig, AlbConfig), Ingresses,
+/// IngressClasses and TLS Secrets: that of the Pod this runs in, or of a kubeconfig. The members that it declares (see
 /// `convoy member`) hold the Services and EndpointSlices. Install the CRDs with
 /// `convoy crds | kubectl apply -f -`.
 ///

@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// Directory with `fleet/` and `members/ID/`, as for `convoy serve`
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Only this gateway: the name of its object
+    /// Only this gateway: the name of its object, or KIND/NAME where two have it
     #[arg(long, env = "CONVOY_GATEWAY", value_name = "NAME")]
     gateway: Option<String>,
     /// YAML documents, or one JSON array

@@ -36,7 +36,8 @@ pub(super) struct XdsFlags {
     /// Convoy's own certificates. Changes are followed
     ///
     /// `ca.crt` is who may have signed the certificates of Envoys. One of these has the usage `client
-    /// auth` and exactly one name of ours, the URI spiffe://convoy/MseIngressConfig/NAME.
+    /// auth` and exactly one name of ours, the URI spiffe://convoy/KIND/NAME, where KIND is MseIngressConfig or
+    /// AlbConfig.
     #[arg(long, env = "CONVOY_XDS_CERT_DIR", value_name = "DIR", conflicts_with = "xds_plaintext")]
     xds_cert_dir: Option<PathBuf>,
     /// DNS names of Convoy's own certificate, of which Envoys expect one; without it

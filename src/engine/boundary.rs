@@ -186,7 +186,7 @@ impl Boundary {
             Row::Reports
             | Row::Gateway(_)
             | Row::Members(_)
-            | Row::Ingress(_)
+            | Row::Ingress(..)
             | Row::Host(..)
             | Row::Shards(..)
             | Row::Target(..) => None,

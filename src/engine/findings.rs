@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     diag::{Diag, DiagSet},
-    key::{MemberId, ObjectName},
+    ingress::Dialect,
+    key::{GatewayId, MemberId, ObjectName},
     model::Host,
 };
 
@@ -14,13 +15,13 @@ pub(super) enum Row {
     /// The inputs of all sources.
     Reports,
     /// A gateway.
-    Gateway(ObjectName),
+    Gateway(GatewayId),
     /// The members of a gateway.
-    Members(ObjectName),
-    /// An Ingress on its own.
-    Ingress(ObjectName),
+    Members(GatewayId),
+    /// An Ingress on its own, as gateways of a kind read it.
+    Ingress(ObjectName, Dialect),
     /// A host of a gateway.
-    Host(ObjectName, Host),
+    Host(GatewayId, Host),
     /// A Service of a member.
     Shards(ObjectName, MemberId),
     /// Addresses that two members share.
@@ -28,7 +29,7 @@ pub(super) enum Row {
     /// Services of a member that it may not offer.
     Foreign(MemberId),
     /// A target of a gateway, by name.
-    Target(ObjectName, Arc<str>),
+    Target(GatewayId, Arc<str>),
 }
 
 /// Every finding of the moment.

@@ -15,10 +15,11 @@ use std::{
 use crate::{
     engine::{Stages, findings::Row},
     gateway::attaches,
+    ingress::{Dialect, IngressRow},
     key::{GatewayId, MemberId, ObjectName},
-    model::{self, Host, MemberOrder, TlsHosts},
+    model::{self, Certificates, Host, ListenerKey, MemberOrder},
     snapshot::{Coverage, GatewayView},
-    store::{Member, Store},
+    store::{self, Member, Store},
 };
 
 use hosts::HostState;
@@ -43,12 +44,16 @@ pub(super) struct Dirty {
 #[derive(Debug, Default)]
 struct ObjectChange {
     attachment: bool,
+    /// Which members it has, or which it prefers.
     members: bool,
     listeners: bool,
+    /// Which listeners there are.
+    hosts: bool,
 }
 
 impl ObjectChange {
-    const ALL: ObjectChange = ObjectChange { attachment: true, members: true, listeners: true };
+    const ALL: ObjectChange =
+        ObjectChange { attachment: true, members: true, listeners: true, hosts: true };
 }
 
 /// A gateway with everything derived for it.
@@ -64,8 +69,12 @@ pub(super) struct GatewayState {
     secrets: BTreeMap<ObjectName, BTreeSet<Host>>,
     /// Secrets that began or ceased to be named since the last update.
     secret_uses: BTreeSet<ObjectName>,
-    /// The certificates of the TLS listener.
-    tls: TlsHosts,
+    /// Listeners that are there: of TLS, those with a certificate.
+    open: BTreeSet<ListenerKey>,
+    /// Listeners that the object no longer declares.
+    gone: BTreeSet<ListenerKey>,
+    /// What the open listeners of TLS prove themselves with.
+    certificates: Arc<Certificates>,
     targets: Targets,
     view: Arc<GatewayView>,
     pending: ObjectChange,
@@ -89,7 +98,9 @@ impl GatewayState {
             hosts: BTreeMap::new(),
             secrets: BTreeMap::new(),
             secret_uses: BTreeSet::new(),
-            tls: TlsHosts::default(),
+            open: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            certificates: Arc::default(),
             targets: Targets::default(),
             view: Arc::default(),
             pending: ObjectChange::ALL,
@@ -106,6 +117,10 @@ impl GatewayState {
 
     pub(super) fn view(&self) -> &Arc<GatewayView> {
         &self.view
+    }
+
+    pub(super) fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     pub(super) fn members(&self) -> &MemberOrder {
@@ -129,10 +144,9 @@ impl GatewayState {
         let model::Gateway {
             id: _,
             members,
-            http_port,
-            https_port,
+            preference,
+            listeners,
             ready_port,
-            edge,
             access_log,
             tracing,
             listen_address,
@@ -140,17 +154,26 @@ impl GatewayState {
             watch_namespace,
         } = &next;
         let old = &self.gateway;
-        self.pending.members |= *members != old.members;
+        self.pending.members |= *members != old.members || *preference != old.preference;
         self.pending.attachment |=
             *class_rule != old.class_rule || *watch_namespace != old.watch_namespace;
-        self.pending.listeners |= *http_port != old.http_port
-            || *https_port != old.https_port
+        self.pending.listeners |= *listeners != old.listeners
             || *ready_port != old.ready_port
-            || *edge != old.edge
             || *access_log != old.access_log
             || *tracing != old.tracing
             || *listen_address != old.listen_address;
+        let gone = old.listeners.keys().filter(|key| !listeners.contains_key(key)).copied();
+        let gone: BTreeSet<_> = gone.collect();
+        // What a host is on depends on which there are.
+        self.pending.hosts |= !listeners.keys().eq(old.listeners.keys());
+        self.open = &self.open - &gone;
+        self.gone.extend(gone);
+        self.gone.retain(|key| !listeners.contains_key(key));
         self.gateway = next;
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::of(&self.gateway.id)
     }
 
     /// IngressClasses changed: every attachment must be judged again.
@@ -180,6 +203,9 @@ impl GatewayState {
     ) -> Option<Arc<GatewayView>> {
         let mut changed = Changed { listeners: dirty.object.listeners, ..Changed::default() };
         let mut hosts = self.attach(&dirty.ingresses, stages);
+        if dirty.object.hosts {
+            hosts.extend(self.hosts.keys().cloned());
+        }
         for secret in &dirty.secrets {
             hosts.extend(self.secrets.get(secret).into_iter().flatten().cloned());
         }
@@ -217,16 +243,19 @@ impl GatewayState {
         let mut touched = BTreeSet::new();
         for name in ingresses {
             stages.work.attachments += 1;
-            let next = stages.store.ingress(name).and_then(|object| {
-                let row = stages.ingresses.get(name)?;
-                attaches(&self.gateway, object, stages.classes).then(|| {
+            let object = stages.store.ingress(name);
+            let served = object.filter(|it| attaches(&self.gateway, it, stages.classes));
+            let next = match served {
+                Some(object) => {
                     stages.attachments.attach(name, &object.uid, &self.gateway.id);
-                    (object.created, row.hosts())
-                })
-            });
-            if next.is_none() {
-                stages.attachments.detach(name, &self.gateway.id);
-            }
+                    Some((object.created, stages.start_serving(object, &self.gateway.id).hosts()))
+                }
+                None => {
+                    stages.attachments.detach(name, &self.gateway.id);
+                    stages.end_serving(name, &self.gateway.id);
+                    None
+                }
+            };
             let old = match &next {
                 Some(next) => self.attached.insert(name.clone(), next.clone()),
                 None => self.attached.remove(name),
@@ -261,12 +290,34 @@ impl GatewayState {
     pub(super) fn withdraw(&self, stages: &mut Stages<'_>) {
         for ingress in self.attached.keys() {
             stages.attachments.detach(ingress, &self.gateway.id);
+            stages.end_serving(ingress, &self.gateway.id);
         }
-        let gateway = &self.gateway.id.name;
+        let gateway = &self.gateway.id;
         for host in self.hosts.keys() {
             stages.findings.set(Row::Host(gateway.clone(), host.clone()), Vec::new());
         }
         self.targets.withdraw(gateway, stages);
         *stages.references_moved = true;
+    }
+}
+
+impl Stages<'_> {
+    /// What the Ingress says to gateways of this kind.
+    fn start_serving(&mut self, object: &store::Ingress, gateway: &GatewayId) -> Arc<IngressRow> {
+        let (findings, work) = (&mut *self.findings, &mut *self.work);
+        let dialect = Dialect::of(gateway);
+        self.ingresses.start_use(&object.name, gateway, || {
+            work.ingresses += 1;
+            let (row, diags) = crate::ingress::parse(object, dialect, &self.settings.defaults);
+            findings.set(Row::Ingress(object.name.clone(), dialect), diags);
+            row
+        })
+    }
+
+    /// What is wrong with an Ingress that nobody serves is nobody's concern.
+    fn end_serving(&mut self, ingress: &ObjectName, gateway: &GatewayId) {
+        if self.ingresses.end_use(ingress, gateway) {
+            self.findings.set(Row::Ingress(ingress.clone(), Dialect::of(gateway)), Vec::new());
+        }
     }
 }

@@ -12,6 +12,7 @@ mod audit;
 mod boundary;
 mod findings;
 mod gateway;
+mod ingresses;
 mod shards;
 mod work;
 
@@ -31,13 +32,13 @@ use crate::{
     engine::{
         findings::Row,
         gateway::{Dirty, GatewayState},
+        ingresses::IngressTable,
         shards::ShardTable,
     },
     gateway::{Attachments, Classes, Declared},
-    ingress::IngressRow,
     key::{GatewayId, MemberId, ObjectName},
     member::Guarded,
-    model::MemberOrder,
+    model::{Certificates, MemberOrder},
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
     store::{Change, Member, Store, Touched},
@@ -73,9 +74,9 @@ pub struct Engine {
     settings: Settings,
     store: Store,
     classes: Classes,
-    ingresses: BTreeMap<ObjectName, Arc<IngressRow>>,
+    ingresses: IngressTable,
     shards: ShardTable,
-    gateways: BTreeMap<ObjectName, GatewayState>,
+    gateways: BTreeMap<GatewayId, GatewayState>,
     attachments: Attachments,
     findings: Findings,
     /// Whether what objects refer to may differ since the last commit.
@@ -88,7 +89,7 @@ struct Stages<'a> {
     settings: &'a Settings,
     store: &'a Store,
     classes: &'a Classes,
-    ingresses: &'a BTreeMap<ObjectName, Arc<IngressRow>>,
+    ingresses: &'a mut IngressTable,
     shards: &'a mut ShardTable,
     attachments: &'a mut Attachments,
     findings: &'a mut Findings,
@@ -100,7 +101,7 @@ struct Stages<'a> {
 #[derive(Default)]
 struct Inputs {
     has_report: bool,
-    gateways: BTreeSet<ObjectName>,
+    gateways: BTreeSet<GatewayId>,
     has_class: bool,
     ingresses: BTreeSet<ObjectName>,
     secrets: BTreeSet<ObjectName>,
@@ -115,7 +116,7 @@ impl Engine {
             settings,
             store: Store::default(),
             classes: Classes::default(),
-            ingresses: BTreeMap::new(),
+            ingresses: IngressTable::default(),
             shards: ShardTable::default(),
             gateways: BTreeMap::new(),
             attachments: Attachments::default(),
@@ -148,6 +149,12 @@ impl Engine {
     /// The members of every gateway, in order.
     pub fn members(&self) -> BTreeMap<GatewayId, MemberOrder> {
         self.gateways.values().map(|state| (state.id().clone(), state.members().clone())).collect()
+    }
+
+    /// What the TLS listeners of every gateway prove themselves with. Linear in gateways.
+    pub fn certificates(&self) -> BTreeMap<GatewayId, Arc<Certificates>> {
+        let states = self.gateways.values();
+        states.map(|state| (state.id().clone(), state.certificates().clone())).collect()
     }
 
     /// Every gateway object, also one that is invalid. Linear in gateways.
@@ -223,7 +230,7 @@ impl Engine {
         &mut self,
         inputs: &Inputs,
         commit: &mut Commit,
-    ) -> BTreeMap<ObjectName, Dirty> {
+    ) -> BTreeMap<GatewayId, Dirty> {
         for name in &inputs.gateways {
             let Some(object) = self.store.gateway(name) else {
                 self.remove_gateway(name, commit);
@@ -249,7 +256,8 @@ impl Engine {
             }
         }
         let dirty = self.gateways.iter_mut().map(|(name, state)| {
-            let mut dirty = state.take_dirty(self.ingresses.keys());
+            let all = self.store.ingresses().map(|ingress| &ingress.name);
+            let mut dirty = state.take_dirty(all);
             dirty.members.extend(inputs.members.iter().cloned());
             (name.clone(), dirty)
         });
@@ -260,15 +268,19 @@ impl Engine {
     fn judge_members(&mut self, inputs: &Inputs) {
         let is_registered =
             |id: &MemberId| self.store.member(id).is_some_and(Member::is_registered);
+        let locality = |id: &MemberId| {
+            self.store.member(id).filter(|own| own.is_registered()).map(Member::locality)
+        };
         for (name, state) in &self.gateways {
             if !inputs.members.is_empty() || inputs.gateways.contains(name) {
-                let diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                let mut diags = crate::gateway::unregistered(state.gateway(), &is_registered);
+                diags.extend(crate::gateway::unplaced(state.gateway(), &locality));
                 self.findings.set(Row::Members(name.clone()), diags);
             }
         }
     }
 
-    fn remove_gateway(&mut self, name: &ObjectName, commit: &mut Commit) {
+    fn remove_gateway(&mut self, name: &GatewayId, commit: &mut Commit) {
         for row in [Row::Gateway(name.clone()), Row::Members(name.clone())] {
             self.findings.set(row, Vec::new());
         }
@@ -278,23 +290,12 @@ impl Engine {
         state.withdraw(&mut stages);
     }
 
-    fn update_ingresses(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
+    fn update_ingresses(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<GatewayId, Dirty>) {
         for name in &inputs.ingresses {
-            let row = Row::Ingress(name.clone());
-            match self.store.ingress(name) {
-                Some(object) => {
-                    self.work.ingresses += 1;
-                    let (parsed, diags) = crate::ingress::parse(object, &self.settings.defaults);
-                    self.findings.set(row, diags);
-                    // Class and age decide attachment and are not in the row, so it is judged
-                    // again even where the row is equal.
-                    self.ingresses.insert(name.clone(), Arc::new(parsed));
-                }
-                None => {
-                    self.findings.set(row, Vec::new());
-                    self.ingresses.remove(name);
-                    self.attachments.forget(name);
-                }
+            // Who serves it says so again, because class and age decide that too.
+            self.ingresses.touch(name);
+            if self.store.ingress(name).is_none() {
+                self.attachments.forget(name);
             }
             for dirty in dirty.values_mut() {
                 dirty.ingresses.insert(name.clone());
@@ -329,7 +330,7 @@ impl Engine {
         }
     }
 
-    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<ObjectName, Dirty>) {
+    fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<GatewayId, Dirty>) {
         for (service, member) in &inputs.services {
             if !self.shards.is_used(service) {
                 continue;
@@ -346,7 +347,7 @@ impl Engine {
         }
     }
 
-    fn update_views(&mut self, dirty: BTreeMap<ObjectName, Dirty>, commit: &mut Commit) {
+    fn update_views(&mut self, dirty: BTreeMap<GatewayId, Dirty>, commit: &mut Commit) {
         let (mut stages, gateways) = self.stages();
         for (name, dirty) in dirty {
             let Some(state) = gateways.get_mut(&name) else { continue };
@@ -358,12 +359,12 @@ impl Engine {
     }
 
     /// The parts of the engine that a gateway's stages work with, and the gateways.
-    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<ObjectName, GatewayState>) {
+    fn stages(&mut self) -> (Stages<'_>, &mut BTreeMap<GatewayId, GatewayState>) {
         let stages = Stages {
             settings: &self.settings,
             store: &self.store,
             classes: &self.classes,
-            ingresses: &self.ingresses,
+            ingresses: &mut self.ingresses,
             shards: &mut self.shards,
             attachments: &mut self.attachments,
             findings: &mut self.findings,

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     diag::Diag,
     engine::boundary::Boundary,
-    key::{MemberId, ObjectName},
+    key::{GatewayId, MemberId, ObjectName},
     member::{self, Guarded, Reach, Rules, ServiceShards, ServicesOfMember},
     store::{Member, Network, Service, Store},
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct ShardTable {
     rows: BTreeMap<MemberId, ServicesOfMember>,
     /// By Service: the gateways with a target that names it.
-    users: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    users: BTreeMap<ObjectName, BTreeSet<GatewayId>>,
     /// What no member may offer.
     guarded: Guarded,
     /// What members offer beyond what is theirs.
@@ -48,14 +48,14 @@ impl ShardTable {
     }
 
     /// A gateway begins to use a Service; true if it was unused, so that its rows are missing.
-    pub(super) fn start_use(&mut self, service: &ObjectName, gateway: &ObjectName) -> bool {
+    pub(super) fn start_use(&mut self, service: &ObjectName, gateway: &GatewayId) -> bool {
         let is_new = !self.is_used(service);
         self.users.entry(service.clone()).or_default().insert(gateway.clone());
         is_new
     }
 
     /// A gateway no longer uses a Service; true if nobody does, and its rows are gone.
-    pub(super) fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) -> bool {
+    pub(super) fn end_use(&mut self, service: &ObjectName, gateway: &GatewayId) -> bool {
         let Some(users) = self.users.get_mut(service) else { return false };
         users.remove(gateway);
         if !users.is_empty() {

@@ -3,23 +3,25 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    key::ObjectKind,
+    key::{GatewayId, ObjectKind, ObjectName},
     model::{ClassRule, Gateway},
     store::{ClassParameters, Ingress, IngressClass},
 };
 
-/// `spec.controller` of the IngressClasses that are ours.
-const CONTROLLER: &str = "mse.alibabacloud.com/ingress";
-/// API group of the objects that our IngressClasses are bound to.
-const API_GROUP: &str = "mse.alibabacloud.com";
+/// `spec.controller` of the IngressClasses that are ours, and the group and kind of the gateways
+/// that each is bound to.
+const CONTROLLERS: [(&str, &str, ObjectKind); 2] = [
+    ("mse.alibabacloud.com/ingress", "mse.alibabacloud.com", ObjectKind::MseIngressConfig),
+    ("ingress.k8s.alibabacloud/alb", "alibabacloud.com", ObjectKind::AlbConfig),
+];
 /// The annotation that older manifests name the class with; it beats the field.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// What all IngressClasses together say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes {
-    /// Name of each bound class, and of the gateway object that it is bound to.
-    bound: BTreeMap<Arc<str>, Arc<str>>,
+    /// Name of each bound class, and the gateway that it is bound to.
+    bound: BTreeMap<Arc<str>, GatewayId>,
     /// The class of Ingresses without one, if exactly one class of ours says so.
     default: Option<Arc<str>>,
 }
@@ -29,10 +31,13 @@ impl Classes {
     pub fn new<'a>(classes: impl IntoIterator<Item = &'a IngressClass>) -> Classes {
         let mut bound = BTreeMap::new();
         let mut defaults = Vec::new();
-        for class in classes.into_iter().filter(|class| &*class.controller == CONTROLLER) {
+        for class in classes {
+            let own = |(controller, ..): &&(&str, &str, _)| *class.controller == **controller;
+            let Some((_, group, kind)) = CONTROLLERS.iter().find(own) else { continue };
             let name = &class.name.name;
-            if let Some(gateway) = class.parameters.as_ref().and_then(gateway_name) {
-                bound.insert(name.clone(), gateway.clone());
+            let parameters = class.parameters.as_ref();
+            if let Some(gateway) = parameters.and_then(|it| gateway(it, group, *kind)) {
+                bound.insert(name.clone(), gateway);
             }
             if class.is_default {
                 defaults.push(name.clone());
@@ -44,8 +49,8 @@ impl Classes {
     }
 
     /// Whether some class is bound to the gateway.
-    pub fn is_bound_to(&self, gateway: &str) -> bool {
-        self.bound.values().any(|owner| **owner == *gateway)
+    pub fn is_bound_to(&self, gateway: &GatewayId) -> bool {
+        self.bound.values().any(|owner| owner == gateway)
     }
 }
 
@@ -56,7 +61,7 @@ pub fn attaches(gateway: &Gateway, ingress: &Ingress, classes: &Classes) -> bool
     }
     let class = class_of(ingress).or(classes.default.as_deref());
     match class.and_then(|class| classes.bound.get(class)) {
-        Some(owner) => *owner == gateway.id.name.name,
+        Some(owner) => *owner == gateway.id,
         None => admits(&gateway.class_rule, class),
     }
 }
@@ -76,10 +81,9 @@ fn admits(rule: &ClassRule, class: Option<&str>) -> bool {
     }
 }
 
-fn gateway_name(parameters: &ClassParameters) -> Option<&Arc<str>> {
-    let is_gateway = &*parameters.api_group == API_GROUP
-        && &*parameters.kind == ObjectKind::MseIngressConfig.as_str();
-    is_gateway.then_some(&parameters.name)
+fn gateway(parameters: &ClassParameters, group: &str, kind: ObjectKind) -> Option<GatewayId> {
+    let is_gateway = &*parameters.api_group == group && &*parameters.kind == kind.as_str();
+    is_gateway.then(|| GatewayId { kind, name: ObjectName::cluster_scoped(&parameters.name) })
 }
 
 #[cfg(test)]

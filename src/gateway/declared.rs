@@ -7,7 +7,7 @@ use crate::{
     gateway::{
         Address, Classes, Instance, envoy_account, parse, publish_addresses, remote_clusters,
     },
-    key::{GatewayId, ObjectKind, ObjectName},
+    key::{GatewayId, ObjectName},
     model::{ClassRule, MemberOrder},
     settings::GatewayDefaults,
     store,
@@ -41,6 +41,7 @@ impl Declared {
         defaults: &GatewayDefaults,
         classes: &Classes,
     ) -> (GatewayId, Declared) {
+        let id = object.id();
         let (gateway, diags) = parse(object, defaults);
         let problems = diags.iter().filter(|diag| diag.reason == Reason::InvalidGateway);
         let problems = problems.map(|diag| match diag.field.is_empty() {
@@ -53,12 +54,12 @@ impl Declared {
             uid: object.uid.clone(),
             generation: object.generation,
             problem: gateway.is_none().then(|| problems.join("; ")),
-            members: remote_clusters(&object.annotations),
-            listens: has_rule || classes.is_bound_to(&object.name.name),
+            members: remote_clusters(object),
+            listens: has_rule || classes.is_bound_to(&id),
             addresses: publish_addresses(&object.annotations),
             envoy_account: envoy_account(&object.annotations),
-            instance: gateway.map(|own| Instance::new(&object.spec, &own)),
+            instance: gateway.map(|own| Instance::new(object, &own)),
         };
-        (GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() }, declared)
+        (id, declared)
     }
 }

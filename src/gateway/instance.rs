@@ -2,36 +2,44 @@
 //!
 //! Owns the vendor's sizes. Must not know how Envoys are run.
 
+use std::collections::BTreeMap;
+
 use crate::{
-    api::MseIngressConfigSpec,
-    model::{Gateway, Port},
+    gateway::parse::scale,
+    model::{Gateway, ListenerKey, Port},
+    store::{self, GatewaySpec},
 };
 
-/// `spec.common.instance` and the ports of a gateway.
+/// What a gateway says of its Envoys, and its ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// Of each Envoy.
     pub size: Size,
     /// How many Envoys; `None` if the object leaves that to others.
     pub replicas: Option<u32>,
-    /// Port of the plaintext listener.
-    pub http: Port,
-    /// Port of the TLS listener.
-    pub https: Port,
+    /// What it listens on.
+    pub ports: BTreeMap<ListenerKey, Port>,
     /// Where an Envoy says whether it is ready.
     pub ready_port: u16,
 }
 
 impl Instance {
     /// Of an object whose spec is valid.
-    pub(super) fn new(spec: &MseIngressConfigSpec, gateway: &Gateway) -> Instance {
-        let own = spec.common.as_ref().and_then(|common| common.instance.as_ref());
-        let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
+    pub(super) fn new(object: &store::Gateway, gateway: &Gateway) -> Instance {
+        let (size, replicas) = match &object.spec {
+            GatewaySpec::Mse(spec) => {
+                let own = spec.common.as_ref().and_then(|it| it.instance.as_ref());
+                let size = own.and_then(|own| own.spec.as_deref()).and_then(Size::named);
+                let replicas = own.and_then(|own| own.replicas);
+                (size.unwrap_or(Size::DEFAULT), replicas.and_then(|count| count.try_into().ok()))
+            }
+            // The vendor's object has no word for either.
+            GatewaySpec::Alb(_) => scale(&object.annotations),
+        };
         Instance {
-            size: size.unwrap_or(Size::DEFAULT),
-            replicas: own.and_then(|own| own.replicas).and_then(|count| count.try_into().ok()),
-            http: gateway.http_port,
-            https: gateway.https_port,
+            size,
+            replicas,
+            ports: gateway.listeners.iter().map(|(key, own)| (*key, own.port)).collect(),
             ready_port: gateway.ready_port,
         }
     }

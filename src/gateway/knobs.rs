@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 
 use crate::{
     diag::{Diag, Field, Reason},
+    gateway::Size,
     model::Edge,
     settings::Collector,
 };
@@ -28,6 +29,11 @@ const REQUEST_HEADERS_TIMEOUT: &str = "convoy.dev/request-headers-timeout";
 /// Size of request headers.
 const MAX_REQUEST_HEADERS: &str = "convoy.dev/max-request-headers-kib";
 
+/// How many Envoys an `AlbConfig` has, where these are managed.
+const ENVOYS: &str = "convoy.dev/replicas";
+/// The size of each: one of [`Size::ALL`].
+const ENVOY_SIZE: &str = "convoy.dev/size";
+
 /// Who takes spans.
 pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 
@@ -35,6 +41,8 @@ pub(super) const OTLP_ENDPOINT: &str = "convoy.dev/otlp-endpoint";
 const HOPS: RangeInclusive<u32> = 0..=16;
 /// No limit of time may be taken away, but a day is none in practice.
 const SECONDS: RangeInclusive<u64> = 1..=24 * 3600;
+/// The vendor's range of replicas; zero is allowed.
+pub(super) const REPLICAS: RangeInclusive<u32> = 0..=30;
 /// Less breaks ordinary browsers; more, times the connections of an Envoy, is no limit.
 const HEADERS_KIB: RangeInclusive<u32> = 4..=256;
 
@@ -54,26 +62,34 @@ impl Knobs<'_> {
         self.value(key, port, "a port", default, &default.to_string())
     }
 
-    pub(super) fn edge(&mut self) -> Edge {
-        let Edge {
-            trusted_hops,
-            stream_idle_timeout,
-            idle_timeout,
-            request_headers_timeout,
-            max_request_headers_kib,
-        } = Edge::DEFAULT;
+    /// `default`, but for what the annotations say.
+    pub(super) fn edge(&mut self, default: Edge) -> Edge {
         Edge {
-            trusted_hops: self.number(TRUSTED_HOPS, HOPS, trusted_hops),
-            stream_idle_timeout: self.duration(STREAM_IDLE_TIMEOUT, stream_idle_timeout),
-            idle_timeout: self.duration(IDLE_TIMEOUT, idle_timeout),
+            trusted_hops: self.number(TRUSTED_HOPS, HOPS, default.trusted_hops),
+            stream_idle_timeout: self.duration(STREAM_IDLE_TIMEOUT, default.stream_idle_timeout),
+            idle_timeout: self.duration(IDLE_TIMEOUT, default.idle_timeout),
             request_headers_timeout: self
-                .duration(REQUEST_HEADERS_TIMEOUT, request_headers_timeout),
+                .duration(REQUEST_HEADERS_TIMEOUT, default.request_headers_timeout),
             max_request_headers_kib: self.number(
                 MAX_REQUEST_HEADERS,
                 HEADERS_KIB,
-                max_request_headers_kib,
+                default.max_request_headers_kib,
             ),
+            ..default
         }
+    }
+
+    /// How many Envoys; `None` leaves that to others.
+    pub(super) fn replicas(&mut self) -> Option<u32> {
+        let kind = format!("a whole number from {} to {}", REPLICAS.start(), REPLICAS.end());
+        let number = |text: &str| text.parse().ok().filter(|own| REPLICAS.contains(own)).map(Some);
+        self.value(ENVOYS, number, &kind, None, "the default")
+    }
+
+    /// Of each Envoy.
+    pub(super) fn size(&mut self) -> Size {
+        let kind = format!("one of {}", Size::ALL.map(Size::as_str).join(", "));
+        self.value(ENVOY_SIZE, Size::named, &kind, Size::DEFAULT, Size::DEFAULT.as_str())
     }
 
     /// Who takes spans; nobody, unless the annotation or the operator says so.
@@ -95,7 +111,7 @@ impl Knobs<'_> {
     }
 
     /// What the annotation says, or `default`, `shown`, if it is absent or is not `kind`.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         key: &str,
         parse: impl Fn(&str) -> Option<T>,
@@ -138,7 +154,7 @@ mod tests {
         let annotations = BTreeMap::from([(key.into(), text.into())]);
         let mut diags = Vec::new();
         let mut knobs = Knobs { annotations: &annotations, root: &root, diags: &mut diags };
-        let edge = knobs.edge();
+        let edge = knobs.edge(Edge::DEFAULT);
         (edge, diags.iter().map(ToString::to_string).collect())
     }
 

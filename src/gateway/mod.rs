@@ -1,6 +1,6 @@
 //! Gateways: what a gateway object declares, and which Ingresses attach to it (semantics.md 1.1).
 //!
-//! Owns the judgement of `MseIngressConfig` and the rules of class, binding and namespace. Must
+//! Owns the judgement of `MseIngressConfig` and `AlbConfig`, and the rules of class, binding and namespace. Must
 //! not know resources, xDS, tokio or the kube client. Cost: linear in one gateway object;
 //! whether an Ingress attaches is one look-up among the IngressClasses.
 
@@ -12,6 +12,7 @@ mod instance;
 mod knobs;
 mod own;
 mod parse;
+mod proximity;
 
 pub use address::{Address, NotAnAddress};
 pub use attach::{Classes, attaches};
@@ -19,4 +20,7 @@ pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
 pub use instance::{Instance, Size};
 pub use own::own_addresses;
-pub use parse::{envoy_account, parse, publish_addresses, remote_clusters, unregistered};
+pub use parse::{
+    envoy_account, parse, publish_addresses, remote_clusters, remote_clusters_key, unregistered,
+};
+pub use proximity::{proximity, unplaced};

@@ -23,8 +23,8 @@ pub fn own_addresses(object: &store::Gateway, defaults: &GatewayDefaults) -> Vec
     }
     let mut ports = match parse(object, defaults).0 {
         Some(own) => {
-            let listeners = [own.http_port, own.https_port];
-            let ports = listeners.into_iter().flat_map(|port| [port.public, port.bound]);
+            let ports = own.listeners.values().map(|listener| listener.port);
+            let ports = ports.flat_map(|port| [port.public, port.bound]);
             ports.chain([own.ready_port]).collect()
         }
         None => vec![defaults.http_port, defaults.https_port, defaults.ready_port],

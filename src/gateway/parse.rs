@@ -1,90 +1,119 @@
-//! `MseIngressConfig` → gateway.
+//! Gateway object → gateway.
 //!
-//! A spec that is invalid yields no gateway at all, so that what is served already stays
+//! Owns what all kinds share: members, addresses, accounts, knobs; what differs is in a file a
+//! kind. A spec that is invalid yields no gateway at all, so that what is served already stays
 //! (semantics.md 9, row 14). An annotation that is invalid is ignored by itself.
 
-use std::sync::Arc;
+mod alb;
+mod mse;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
-    api::{MseIngressConfigSpec, Sampling},
+    bootstrap::METRICS_PORT,
     diag::{Diag, Field, Reason},
     gateway::{
         Address, Size,
-        knobs::{Annotations, HTTP_PORT, HTTPS_PORT, Knobs, READY_PORT},
+        knobs::{Annotations, Knobs, READY_PORT},
     },
-    key::{GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef},
-    model::{ClassRule, Gateway, MemberOrder, Port, Tracing},
+    key::{MemberId, ObjectKind, ObjectName, ObjectRef},
+    model::{ClassRule, Gateway, Listener, ListenerKey, MemberOrder, Port, Tracing},
     settings::GatewayDefaults,
-    store,
+    store::{self, GatewaySpec},
 };
 
-/// Members of the gateway, in order.
-const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
 /// Where clients reach the gateway: addresses or names, with commas between.
 const PUBLISH_ADDRESS: &str = "convoy.dev/publish-address";
 /// The ServiceAccount that the gateway's Envoys run as, where they prove themselves with its tokens.
 const ENVOY_ACCOUNT: &str = "convoy.dev/envoy-account";
 
-/// The vendor's range of replicas; zero is allowed.
-const REPLICAS: std::ops::RangeInclusive<i64> = 0..=30;
+/// What the spec of a kind decides.
+struct Own {
+    listeners: BTreeMap<ListenerKey, Listener>,
+    access_log: bool,
+    tracing: Option<Tracing>,
+    class_rule: ClassRule,
+    watch_namespace: Option<Arc<str>>,
+    /// Why the spec is invalid (semantics.md 1.2, Failed).
+    problems: Vec<Diag>,
+}
 
 /// The gateway that an object declares; `None` if its spec is invalid.
 pub fn parse(object: &store::Gateway, defaults: &GatewayDefaults) -> (Option<Gateway>, Vec<Diag>) {
-    let root = Field::of(&ObjectRef::fleet(ObjectKind::MseIngressConfig, object.name.clone()));
+    let id = object.id();
+    let root = Field::of(&ObjectRef::fleet(id.kind, id.name.clone()));
     let mut diags = Vec::new();
-    let members = members(&object.annotations, &root, &mut diags);
+    let members = members(object, &root, &mut diags);
     addresses(&object.annotations, &root, &mut diags);
     account(&object.annotations, &root, &mut diags);
     let mut knobs = Knobs { annotations: &object.annotations, root: &root, diags: &mut diags };
-    let place = match defaults.unprivileged_ports {
-        true => Port::unprivileged,
-        false => Port::direct,
+    let mut own = match &object.spec {
+        GatewaySpec::Mse(spec) => mse::read(spec, &mut knobs, defaults),
+        GatewaySpec::Alb(spec) => alb::read(spec, &mut knobs, defaults),
     };
-    let http_port = place(knobs.port(HTTP_PORT, defaults.http_port));
-    let https_port = place(knobs.port(HTTPS_PORT, defaults.https_port));
     // Who asks there asks the Envoy itself.
-    let ready_port = place(knobs.port(READY_PORT, defaults.ready_port)).bound;
-    let edge = knobs.edge();
-    let tracing = tracing(&object.spec, &mut knobs, defaults);
-
-    let mut problems = problems(&object.spec, &root.key("spec"));
-    if let Some(port) = twice([http_port.bound, https_port.bound, ready_port]) {
-        problems.push(invalid(&root, format!("two listeners would use port {port}")));
+    let ready_port = place(knobs.port(READY_PORT, defaults.ready_port), &[], defaults).bound;
+    let preference = knobs.preference(defaults);
+    let bound = own.listeners.values().map(|listener| listener.port.bound);
+    // Envoys that others run have none, or have it elsewhere.
+    let metrics_port = defaults.unprivileged_ports.then_some(METRICS_PORT);
+    if let Some(port) = twice(bound.chain([ready_port]).chain(metrics_port)) {
+        own.problems.push(invalid(&root, format!("two listeners would use port {port}")));
     }
-    let is_valid = problems.is_empty();
-    diags.append(&mut problems);
+    let is_valid = own.problems.is_empty();
+    diags.append(&mut own.problems);
 
     let gateway = Gateway {
-        id: GatewayId { kind: ObjectKind::MseIngressConfig, name: object.name.clone() },
+        id,
         members,
+        preference,
         listen_address: defaults.listen_address,
-        http_port,
-        https_port,
+        listeners: own.listeners,
         ready_port,
-        edge,
-        access_log: has_access_log(&object.spec),
-        tracing,
-        class_rule: class_rule(&object.spec),
-        watch_namespace: watch_namespace(&object.spec).map(Arc::from),
+        access_log: own.access_log,
+        tracing: own.tracing,
+        class_rule: own.class_rule,
+        watch_namespace: own.watch_namespace,
     };
     (is_valid.then_some(gateway), diags)
+}
+
+/// Where an Envoy binds a port; `others` are those that clients name beside it.
+fn place(public: u16, others: &[u16], defaults: &GatewayDefaults) -> Port {
+    match defaults.unprivileged_ports {
+        true => Port::unprivileged(public, others),
+        false => Port::direct(public),
+    }
+}
+
+/// The annotation with the members of a gateway of this kind, in order.
+pub fn remote_clusters_key(kind: ObjectKind) -> &'static str {
+    if kind == ObjectKind::AlbConfig {
+        "alb.ingress.kubernetes.io/remote-clusters"
+    } else {
+        "mse.alibabacloud.com/remote-clusters"
+    }
 }
 
 /// What is wrong with the gateway while some of its members are not registered. They contribute
 /// nothing, and the others are served.
 pub fn unregistered(gateway: &Gateway, is_registered: &dyn Fn(&MemberId) -> bool) -> Vec<Diag> {
     let root = Field::of(&ObjectRef::fleet(gateway.id.kind, gateway.id.name.clone()));
+    let key = remote_clusters_key(gateway.id.kind);
     let missing = gateway.members.iter().filter(|id| !is_registered(id));
     let finding = |id| {
         let message = format!("no cluster `{id}` is registered: it contributes no endpoint");
-        Diag::error(&root.annotation(REMOTE_CLUSTERS), Reason::ClusterNotFound, message)
+        Diag::error(&root.annotation(key), Reason::ClusterNotFound, message)
     };
     missing.map(finding).collect()
 }
 
-/// The members that the annotations name, in order.
-pub fn remote_clusters(annotations: &Annotations) -> MemberOrder {
-    members(annotations, &nowhere(), &mut Vec::new())
+/// The members that the object names, in order.
+pub fn remote_clusters(object: &store::Gateway) -> MemberOrder {
+    members(object, &nowhere(), &mut Vec::new())
 }
 
 /// Where clients reach the gateway, if its annotations say so.
@@ -95,6 +124,13 @@ pub fn publish_addresses(annotations: &Annotations) -> Vec<Address> {
 /// The ServiceAccount whose tokens open the gateway, if its annotations name one.
 pub fn envoy_account(annotations: &Annotations) -> Option<ObjectName> {
     account(annotations, &nowhere(), &mut Vec::new())
+}
+
+/// How large the Envoys of an `AlbConfig` are and how many; `None` leaves the number to others.
+pub(super) fn scale(annotations: &Annotations) -> (Size, Option<u32>) {
+    let (root, mut diags) = (nowhere(), Vec::new());
+    let mut knobs = Knobs { annotations, root: &root, diags: &mut diags };
+    (knobs.size(), knobs.replicas())
 }
 
 /// For callers that leave the findings to [`parse`].
@@ -141,15 +177,16 @@ fn account(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Op
 }
 
 /// `id1, id2`: trimmed, without empties and duplicates, in order.
-fn members(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> MemberOrder {
-    let text = annotations.get(REMOTE_CLUSTERS).map_or("", |text| text);
+fn members(object: &store::Gateway, root: &Field, diags: &mut Vec<Diag>) -> MemberOrder {
+    let key = remote_clusters_key(object.spec.kind());
+    let text = object.annotations.get(key).map_or("", |text| text);
     let mut members: Vec<MemberId> = Vec::new();
     for id in text.split(',').map(str::trim).filter(|id| !id.is_empty()) {
         match MemberId::new(id) {
             Some(id) if members.contains(&id) => {}
             Some(id) => members.push(id),
             None => diags.push(Diag::error(
-                &root.annotation(REMOTE_CLUSTERS),
+                &root.annotation(key),
                 Reason::InvalidAnnotation,
                 format!("{id:?} cannot be the id of a cluster"),
             )),
@@ -159,109 +196,9 @@ fn members(annotations: &Annotations, root: &Field, diags: &mut Vec<Diag>) -> Me
 }
 
 /// A port that is there more than once.
-fn twice([http, https, ready]: [u16; 3]) -> Option<u16> {
-    let is_twice = |port: &u16| *port == https || *port == ready;
-    Some(http).filter(is_twice).or_else(|| Some(https).filter(|port| *port == ready))
-}
-
-/// Everything that makes a spec invalid (semantics.md 1.2, Failed).
-fn problems(spec: &MseIngressConfigSpec, at: &Field) -> Vec<Diag> {
-    let mut found = Vec::new();
-    if spec.name.as_deref() == Some("") {
-        found.push(invalid(&at.key("name"), "the name is empty".into()));
-    }
-    let instance_at = at.key("common").key("instance");
-    if let Some(instance) = spec.common.as_ref().and_then(|common| common.instance.as_ref()) {
-        if let Some(size) = instance.spec.as_deref()
-            && Size::named(size).is_none()
-        {
-            let message = format!("{size:?} is none of {}", Size::ALL.map(Size::as_str).join(", "));
-            found.push(invalid(&instance_at.key("spec"), message));
-        }
-        if let Some(replicas) = instance.replicas
-            && !REPLICAS.contains(&replicas)
-        {
-            let message = format!("{replicas} is not from 0 to {}", REPLICAS.end());
-            found.push(invalid(&instance_at.key("replicas"), message));
-        }
-    }
-    let tracing_at = at.key("monitor").key("tracing");
-    if let Some(tracing) = spec.monitor.as_ref().and_then(|monitor| monitor.tracing.as_ref()) {
-        if tracing.x_trace.is_some() && tracing.open_telemetry.is_some() {
-            found.push(invalid(&tracing_at, "only one of xTrace and openTelemetry may be".into()));
-        }
-        found.extend(sample_rate(&tracing.x_trace, &tracing_at.key("xTrace")));
-        found.extend(sample_rate(&tracing.open_telemetry, &tracing_at.key("openTelemetry")));
-    }
-    if let Some(namespace) = watch_namespace(spec)
-        && !namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        let message = format!("{namespace:?} is not one namespace");
-        found.push(invalid(&at.key("ingress").key("local").key("watchNamespace"), message));
-    }
-    found
-}
-
-fn sample_rate(tracer: &Option<Sampling>, at: &Field) -> Option<Diag> {
-    let text = tracer.as_ref()?.sample_rate.as_deref()?;
-    let message = format!("{text:?} is not a number from 0 to 100");
-    percentage(text).is_none().then(|| invalid(&at.key("sampleRate"), message))
-}
-
-fn percentage(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|rate: &f64| (0.0..=100.0).contains(rate))
-}
-
-/// `monitor.logging.sls`, also `{}` (semantics.md 1.1).
-fn has_access_log(spec: &MseIngressConfigSpec) -> bool {
-    let logging = spec.monitor.as_ref().and_then(|monitor| monitor.logging.as_ref());
-    logging.is_some_and(|logging| logging.sls.is_some())
-}
-
-/// What is traced, if that is asked for and somebody takes the spans. Both of the vendor's tracers
-/// are OpenTelemetry here.
-fn tracing(
-    spec: &MseIngressConfigSpec,
-    knobs: &mut Knobs<'_>,
-    defaults: &GatewayDefaults,
-) -> Option<Tracing> {
-    let collector = knobs.collector(&defaults.otlp_endpoint);
-    let asked = spec.monitor.as_ref()?.tracing.as_ref()?;
-    let (tracer, key, default) = match (&asked.open_telemetry, &asked.x_trace) {
-        (Some(tracer), _) => (tracer, "openTelemetry", 100.0),
-        (None, Some(tracer)) => (tracer, "xTrace", 0.0),
-        (None, None) => return None,
-    };
-    // An invalid rate makes the whole spec invalid, so what is said for it here is never used.
-    let rate = tracer.sample_rate.as_deref().map_or(Some(default), percentage)?;
-    if rate == 0.0 {
-        return None;
-    }
-    let Some(collector) = collector else {
-        let at = knobs.root.key("spec").key("monitor").key("tracing").key(key);
-        let message = "nobody takes the spans, so nothing is traced; name an OTLP/gRPC collector \
-                       with the annotation `convoy.dev/otlp-endpoint: HOST:PORT`, or for all \
-                       gateways with `--otlp-endpoint`";
-        knobs.diags.push(Diag::warning(&at, Reason::CollectorMissing, message));
-        return None;
-    };
-    Some(Tracing { collector, per_million: (rate * 10_000.0).round() as u32 })
-}
-
-fn class_rule(spec: &MseIngressConfigSpec) -> ClassRule {
-    let local = spec.ingress.as_ref().and_then(|ingress| ingress.local.as_ref());
-    match local.and_then(|local| local.ingress_class.as_deref()) {
-        None => ClassRule::None,
-        Some("") => ClassRule::Every,
-        Some("nginx") => ClassRule::NginxOrNone,
-        Some(class) => ClassRule::Exactly(class.into()),
-    }
-}
-
-/// The one namespace to serve; `None` for all.
-fn watch_namespace(spec: &MseIngressConfigSpec) -> Option<&str> {
-    let local = spec.ingress.as_ref()?.local.as_ref()?;
-    local.watch_namespace.as_deref().filter(|namespace| !namespace.is_empty())
+fn twice(ports: impl Iterator<Item = u16>) -> Option<u16> {
+    let mut seen = BTreeSet::new();
+    ports.into_iter().find(|port| !seen.insert(*port))
 }
 
 fn invalid(at: &Field, message: String) -> Diag {

@@ -38,7 +38,7 @@ pub enum IdentityError {
     #[error("the certificate cannot be parsed")]
     Unreadable,
     /// The names it has instead.
-    #[error("the certificate has no URI {TRUST_DOMAIN}MseIngressConfig/NAME; its names are: {0}")]
+    #[error("the certificate has no URI {TRUST_DOMAIN}KIND/NAME; its names are: {0}")]
     NoGateway(String),
     /// Those that it names.
     #[error("the certificate names more than one gateway: {0}")]

@@ -56,7 +56,7 @@ pub(super) fn is_ours(object: &Value, gateway: &GatewayId) -> bool {
     let is_controller = |own: &&Value| own.get("controller") == Some(&Value::Bool(true));
     match owners.into_iter().flatten().find(is_controller) {
         Some(owner) => {
-            text(owner, "kind") == Some("MseIngressConfig")
+            text(owner, "kind") == Some(gateway.kind.as_str())
                 && text(owner, "name") == Some(&*gateway.name.name)
         }
         None => {
@@ -65,7 +65,7 @@ pub(super) fn is_ours(object: &Value, gateway: &GatewayId) -> bool {
                 labels.and_then(|own: &Map<_, _>| own.get(key)?.as_str()) == Some(value)
             };
             has("app.kubernetes.io/managed-by", "convoy")
-                && has(GATEWAY_NAME, &name::label(gateway))
+                && has(GATEWAY_NAME, &name::gateway_label(gateway))
         }
     }
 }
@@ -139,6 +139,14 @@ mod tests {
         ] {
             let object = json!({"metadata": metadata});
             assert_eq!(is_ours(&object, &GatewayId::mse("gw")), expect, "{object}");
+            assert!(!is_ours(&object, &GatewayId::alb("gw")), "{object}");
+        }
+        let owned = json!({"metadata": {"ownerReferences": owner("AlbConfig", "gw")}});
+        let labels =
+            json!({"app.kubernetes.io/managed-by": "convoy", GATEWAY_NAME: "AlbConfig.gw"});
+        for object in [owned, json!({"metadata": {"labels": labels}})] {
+            assert!(is_ours(&object, &GatewayId::alb("gw")), "{object}");
+            assert!(!is_ours(&object, &GatewayId::mse("gw")), "{object}");
         }
     }
 

@@ -40,7 +40,7 @@ use crate::{
     status::{Provisions, Tenure},
 };
 
-pub use name::object_name;
+pub use name::{gateway_label, object_name};
 pub use render::{Kind, Managed, Manifest, render};
 
 /// The Envoy that Convoy is tested with.

@@ -233,11 +233,12 @@ impl Loop {
                 stranger
             }
         };
-        // Whatever else differs: with a number of somebody's beside ours nothing can be applied.
+        // Whatever else differs: with a number of somebody's beside ours nothing can be applied, and
+        // one that was replaced so before is not taken back by what is applied without it.
         let ports_of = |own: &Value| own.pointer("/spec/ports").cloned();
         if let Some(ports) = ports_of(&document)
             && let Some(seen) = seen.as_ref().and_then(ports_of)
-            && difference(&ports, &seen).is_some()
+            && are_other_ports(&ports, &seen)
         {
             self.queue.spend(Instant::now());
             self.requests.replace_ports(&name, &ports).await?;
@@ -374,6 +375,12 @@ impl Loop {
         let name = object_name(&key.gateway);
         format!("{} {}/{name}", key.kind.as_str(), self.options.namespace)
     }
+}
+
+/// Whether a Service has other ports than it should, also where all that it should have are there.
+fn are_other_ports(wanted: &Value, there: &Value) -> bool {
+    let count = |ports: &Value| ports.as_array().map_or(0, Vec::len);
+    count(wanted) != count(there) || difference(wanted, there).is_some()
 }
 
 /// What a Secret of type `kubernetes.io/tls` holds.

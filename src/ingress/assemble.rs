@@ -16,19 +16,18 @@ use crate::{
         tls::{self, CertState, DefaultCertificate},
     },
     key::ObjectName,
-    model::{Action, Host, ListenerKey, PathMatch, Target, VirtualHost},
+    model::{Action, Host, ListenerKey, PathMatch, Target, Transport, VirtualHost},
 };
 
 /// One host of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRow {
-    /// On the plaintext listener; `None` if the host has no route.
-    pub http: Option<VirtualHost>,
-    /// On the TLS listener; `None` without a certificate or a route.
-    pub https: Option<VirtualHost>,
-    /// The Secret that the host is served with; `Some` only with `https`.
+    /// By listener, where it has routes. Without a certificate it is closed on TLS listeners, or a
+    /// wildcard's routes would answer for it (semantics.md 10, A48).
+    pub on: BTreeMap<ListenerKey, VirtualHost>,
+    /// The Secret that the host is served with; `Some` only if it is on a TLS listener.
     pub certificate: Option<ObjectName>,
-    /// What its Ingresses ask to be the listener's default; `Some` only with `https`.
+    /// What its Ingresses ask to be the default of its TLS listeners; `Some` only if it is on one.
     pub default_certificate: Option<DefaultCertificate>,
     /// Secrets that this row depends on, also those that do not exist.
     pub secrets: BTreeSet<ObjectName>,
@@ -41,29 +40,56 @@ pub struct HostRow {
 pub fn assemble(
     host: &Host,
     rows: &[Arc<IngressRow>],
+    listeners: &[ListenerKey],
     certs: &dyn Fn(&ObjectName) -> CertState,
 ) -> (HostRow, Vec<Diag>) {
     let mut rows: Vec<_> = rows.iter().map(Arc::as_ref).filter(|row| row.has_host(host)).collect();
     rows.sort_by_key(|row| row.age());
     let mut diags = Vec::new();
-    let blocks = blocks(host, &rows, &mut diags);
     let certificates = tls::choose(host, &rows, certs, &mut diags);
+    diags.extend(rows.iter().flat_map(|row| row.unheard(host, listeners)));
 
-    let http = virtual_host(host, &blocks, ListenerKey::Http);
-    let https = certificates.own.as_ref().and(virtual_host(host, &blocks, ListenerKey::Https));
-    let is_https = https.is_some();
-    let targets = [&http, &https].into_iter().flatten().flat_map(targets).cloned().collect();
+    let mut on = BTreeMap::new();
+    for (rows, keys) in by_rows(host, &rows, listeners) {
+        let blocks = blocks(host, &rows, &mut diags);
+        for key in keys {
+            let is_closed = key.transport == Transport::Tls && certificates.own.is_none();
+            let routes = virtual_host(host, &blocks, key.transport);
+            let own = routes.map(|own| if is_closed { VirtualHost::closed(own.host) } else { own });
+            on.extend(own.map(|own| (key, own)));
+        }
+    }
+    let is_tls = certificates.own.is_some() && on.keys().any(|key| key.transport == Transport::Tls);
+    let targets = on.values().flat_map(targets).cloned().collect();
     diags.sort();
     diags.dedup();
     let row = HostRow {
-        http,
-        https,
-        certificate: certificates.own.filter(|_| is_https),
-        default_certificate: certificates.default.filter(|_| is_https),
+        on,
+        certificate: certificates.own.filter(|_| is_tls),
+        default_certificate: certificates.default.filter(|_| is_tls),
         secrets: certificates.secrets,
         targets,
     };
     (row, diags)
+}
+
+/// Listeners by the rows that are on them: where these are the same, so is what is made of them.
+fn by_rows<'a>(
+    host: &Host,
+    rows: &[&'a IngressRow],
+    listeners: &[ListenerKey],
+) -> Vec<(Vec<&'a IngressRow>, Vec<ListenerKey>)> {
+    let mut groups: Vec<(Vec<&IngressRow>, Vec<ListenerKey>)> = Vec::new();
+    for key in listeners {
+        let own: Vec<_> = rows.iter().copied().filter(|row| row.is_on(host, *key)).collect();
+        let is_same =
+            |rows: &[&IngressRow]| rows.iter().map(|r| &r.name).eq(own.iter().map(|r| &r.name));
+        match groups.iter_mut().find(|(rows, _)| is_same(rows)) {
+            Some((_, keys)) => keys.push(*key),
+            None => groups.push((own, vec![*key])),
+        }
+    }
+    groups
 }
 
 /// The rules of the host in match order.
@@ -151,8 +177,8 @@ fn default_backend<'a>(
     Some(Block::new(row, winner))
 }
 
-fn virtual_host(host: &Host, blocks: &[Block<'_>], listener: ListenerKey) -> Option<VirtualHost> {
-    let routes: Vec<_> = blocks.iter().flat_map(|block| block.routes(listener)).collect();
+fn virtual_host(host: &Host, blocks: &[Block<'_>], transport: Transport) -> Option<VirtualHost> {
+    let routes: Vec<_> = blocks.iter().flat_map(|block| block.routes(transport)).collect();
     (!routes.is_empty()).then(|| VirtualHost { host: host.clone(), routes })
 }
 

@@ -12,7 +12,7 @@ use crate::{
         row::{IngressRow, PathRule},
         split::Split,
     },
-    model::{Action, Arm, Condition, Forward, ListenerKey, PathMatch, Route, Target},
+    model::{Action, Arm, Condition, Forward, PathMatch, Route, Target, Transport},
 };
 
 /// One rule of one host.
@@ -90,12 +90,12 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// The routes on a listener, in match order. Never empty.
-    pub(super) fn routes(&self, listener: ListenerKey) -> Vec<Route> {
+    /// The routes on a listener of this transport, in match order. Never empty.
+    pub(super) fn routes(&self, transport: Transport) -> Vec<Route> {
         if self.row.is_denied {
             return vec![self.route(&self.rule.at, Vec::new(), Action::Deny)];
         }
-        if self.row.policy.redirects_to_https && listener == ListenerKey::Http {
+        if self.row.policy.redirects_to_https && transport == Transport::Plaintext {
             return vec![self.route(&self.rule.at, Vec::new(), Action::RedirectToHttps)];
         }
         let mut routes = self.selected(&self.by_request);

@@ -10,10 +10,16 @@ use super::*;
 use crate::{
     diag::Diag,
     key::{ObjectName, PortRef},
-    model::{Action, Arm, Condition, Host, PathMatch, Route, Target, ValueMatch, VirtualHost},
+    model::{
+        Action, Arm, Condition, Host, ListenerKey, PathMatch, Route, Target, ValueMatch,
+        VirtualHost,
+    },
     settings::GatewayDefaults,
     store::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, PathType},
 };
+
+/// Those of a gateway that has one of each transport.
+pub(super) const LISTENERS: [ListenerKey; 2] = [ListenerKey::HTTP, ListenerKey::HTTPS];
 
 /// The objects of a script.
 pub(super) fn ingresses(script: &str) -> Vec<Ingress> {
@@ -44,7 +50,7 @@ pub(super) fn ingresses(script: &str) -> Vec<Ingress> {
             }
             _annotation => {
                 let (key, value) = line.split_once(": ").unwrap();
-                let key = format!("{}{key}", PREFIXES[1]);
+                let key = format!("{}{key}", Dialect::Mse.prefixes()[1]);
                 let value = value.replace("\\n", "\n");
                 all.last_mut().unwrap().annotations.insert(key.into(), value.into());
             }
@@ -86,7 +92,8 @@ fn backend(service: &str) -> IngressBackend {
 /// Rows of a script, and what is wrong with each object by itself.
 pub(super) fn rows(script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
     let parsed = ingresses(script);
-    let parsed = parsed.iter().map(|ingress| parse(ingress, &GatewayDefaults::default()));
+    let parsed =
+        parsed.iter().map(|ingress| parse(ingress, Dialect::Mse, &GatewayDefaults::default()));
     let (rows, diags): (Vec<_>, Vec<_>) = parsed.map(|(row, diags)| (Arc::new(row), diags)).unzip();
     (rows, diags.concat())
 }
@@ -115,12 +122,12 @@ pub(super) fn host(text: &str) -> Host {
 /// The host of a script as text: a line a route, then TLS, then what is wrong.
 pub(super) fn show(script: &str, name: &str) -> String {
     let (rows, mut diags) = rows(script);
-    let (row, more) = assemble(&host(name), &rows, &certs);
+    let (row, more) = assemble(&host(name), &rows, &LISTENERS, &certs);
     diags.extend(more);
-    let mut lines = row.http.as_ref().map_or(vec![], routes);
-    if let Some(https) = &row.https {
-        let secret = row.certificate.as_ref().unwrap();
-        if row.http.as_ref() == Some(https) {
+    let [http, https] = LISTENERS.map(|key| row.on.get(&key));
+    let mut lines = http.map_or(vec![], routes);
+    if let (Some(https), Some(secret)) = (https, &row.certificate) {
+        if http == Some(https) {
             lines.push(format!("tls {secret}: the same"));
         } else {
             lines.push(format!("tls {secret}:"));

@@ -9,7 +9,9 @@ use crate::{
     diag::{Diag, Field, Reason},
     ingress::{
         annotation::{self, Annotations, Settings, Treatment},
-        backend, host, path,
+        backend,
+        dialect::Dialect,
+        host, path,
         row::{IngressRow, PathRule, Role, TlsEntry, TlsScope},
     },
     key::{ObjectKind, ObjectName, ObjectRef},
@@ -22,10 +24,14 @@ use crate::{
 /// (faults.md F14, S19).
 pub const MAX_ROUTES: usize = 1000;
 
-/// What the Ingress says by itself, and what is wrong with it.
-pub fn parse(ingress: &Ingress, defaults: &GatewayDefaults) -> (IngressRow, Vec<Diag>) {
+/// What the Ingress says by itself to gateways that read this dialect, and what is wrong with it.
+pub fn parse(
+    ingress: &Ingress,
+    dialect: Dialect,
+    defaults: &GatewayDefaults,
+) -> (IngressRow, Vec<Diag>) {
     let root = Field::of(&ObjectRef::fleet(ObjectKind::Ingress, ingress.name.clone()));
-    let annotations = Annotations::new(&ingress.annotations, &root);
+    let annotations = Annotations::new(&ingress.annotations, dialect, &root);
     let (settings, diags) = annotation::parse(&annotations, defaults);
     let mut parser = Parser { root: root.key("spec"), settings, defaults, diags };
 
@@ -71,6 +77,7 @@ impl Parser<'_> {
             role: self.settings.role.clone(),
             is_denied: false,
             policy: self.settings.policy,
+            listens: self.settings.listens.clone(),
             rules,
             default_backend,
             tls,
@@ -134,7 +141,8 @@ impl Parser<'_> {
     /// The chain of semantics.md 5.4, without what a canary gets from its main.
     fn target(&self, backend: &IngressBackend, at: &Field) -> Result<Arc<Target>, Diag> {
         let backend = backend::parse(backend, at, self.defaults)?;
-        let own = Target::of(backend, self.settings.subset.clone());
+        let weights = self.settings.weights.clone();
+        let own = Target { weights, ..Target::of(backend, self.settings.subset.clone()) };
         Ok(Arc::new(match (&self.settings.role, &self.settings.fallback) {
             (Role::Main, Some(fallback)) => own.or(fallback),
             (Role::Main, None) | (Role::Canary(_), _) => own,

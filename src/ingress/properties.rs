@@ -11,7 +11,7 @@ use proptest::{
 
 use super::*;
 use crate::{
-    ingress::fixture::certs,
+    ingress::fixture::{LISTENERS, certs},
     key::{ObjectName, PortRef},
     model::Host,
     settings::GatewayDefaults,
@@ -63,9 +63,10 @@ fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<Arc<str>, A
         "use-regex",
     ];
     let values = &["true", "false", "0", "20", "100", "4294967295", "x", "(", "version gray"];
-    let key =
-        (select(&PREFIXES[..]), word(keys)).prop_map(|(prefix, key)| format!("{prefix}{key}"));
-    let canary = option::of(Just((format!("{}canary", PREFIXES[0]).into(), "true".into())));
+    let key = (select(Dialect::Mse.prefixes()), word(keys))
+        .prop_map(|(prefix, key)| format!("{prefix}{key}"));
+    let canary =
+        option::of(Just((format!("{}canary", Dialect::Mse.prefixes()[0]).into(), "true".into())));
     (btree_map(key.prop_map(Arc::from), word(values), 0..4), canary).prop_map(
         |(mut map, canary)| {
             map.extend(canary);
@@ -110,7 +111,7 @@ fn fleet() -> impl Strategy<Value = Vec<Arc<IngressRow>>> {
 }
 
 fn row(ingress: &Ingress) -> Arc<IngressRow> {
-    Arc::new(parse(ingress, &GatewayDefaults::default()).0)
+    Arc::new(parse(ingress, Dialect::Mse, &GatewayDefaults::default()).0)
 }
 
 fn hosts() -> [Host; 4] {
@@ -123,11 +124,11 @@ fn assert_total(row: &HostRow) {
         crate::model::Action::Forward(forward) => forward.arms.len(),
         crate::model::Action::RedirectToHttps | crate::model::Action::Deny => 1,
     };
-    for host in [&row.http, &row.https].into_iter().flatten() {
-        assert!(!host.routes.is_empty());
+    for (key, host) in &row.on {
+        let is_closed = key.transport == crate::model::Transport::Tls && row.certificate.is_none();
+        assert_eq!(host.routes.is_empty(), is_closed);
         assert!(host.routes.iter().all(|route| arms(route) > 0));
     }
-    assert_eq!(row.https.is_some(), row.certificate.is_some());
     assert!(row.certificate.iter().all(|secret| row.secrets.contains(secret)));
 }
 
@@ -139,9 +140,9 @@ proptest! {
         (fleet, shuffled) in fleet().prop_flat_map(|fleet| (Just(fleet.clone()), Just(fleet).prop_shuffle()))
     ) {
         for host in hosts() {
-            let result = assemble(&host, &fleet, &certs);
+            let result = assemble(&host, &fleet, &LISTENERS, &certs);
             assert_total(&result.0);
-            prop_assert_eq!(&result, &assemble(&host, &shuffled, &certs));
+            prop_assert_eq!(&result, &assemble(&host, &shuffled, &LISTENERS, &certs));
         }
     }
 
@@ -151,7 +152,7 @@ proptest! {
         let with: Vec<_> = fleet.iter().cloned().chain([more.clone()]).collect();
         for host in hosts() {
             if !more.hosts().contains(&host) {
-                prop_assert_eq!(assemble(&host, &fleet, &certs), assemble(&host, &with, &certs));
+                prop_assert_eq!(assemble(&host, &fleet, &LISTENERS, &certs), assemble(&host, &with, &LISTENERS, &certs));
             }
         }
     }
@@ -161,7 +162,7 @@ proptest! {
     #[test]
     fn a_loser_changes_nothing_of_the_winner(fleet in fleet(), more in ingress()) {
         let more = Ingress { name: ObjectName::new("ns", "more"), created: 99, ..more };
-        let mut more = parse(&more, &GatewayDefaults::default()).0;
+        let mut more = parse(&more, Dialect::Mse, &GatewayDefaults::default()).0;
         more.role = Role::Main;
         more.default_backend = None;
         more.tls.clear();
@@ -175,8 +176,8 @@ proptest! {
                 rules.retain(taken);
             }
             let with: Vec<_> = fleet.iter().cloned().chain([Arc::new(loser.clone())]).collect();
-            let (alone, before) = assemble(&host, &fleet, &certs);
-            let (row, mut after) = assemble(&host, &with, &certs);
+            let (alone, before) = assemble(&host, &fleet, &LISTENERS, &certs);
+            let (row, mut after) = assemble(&host, &with, &LISTENERS, &certs);
             prop_assert_eq!(alone, row);
             after.retain(|diag| diag.object.name != loser.name);
             prop_assert_eq!(before, after);
@@ -186,7 +187,7 @@ proptest! {
     #[test]
     fn parsing_is_a_function(ingress in ingress()) {
         let defaults = GatewayDefaults::default();
-        prop_assert_eq!(parse(&ingress, &defaults), parse(&ingress, &defaults));
+        prop_assert_eq!(parse(&ingress, Dialect::Mse, &defaults), parse(&ingress, Dialect::Mse, &defaults));
     }
 
     #[test]
@@ -204,7 +205,7 @@ proptest! {
                 uid: "".into(),
                 created: i64::MIN,
                 annotations: keys.iter().map(|key| {
-                    (format!("{}{key}", PREFIXES[3]).into(), text.as_str().into())
+                    (format!("{}{key}", Dialect::Mse.prefixes()[3]).into(), text.as_str().into())
                 }).collect(),
                 class: None,
                 default_backend: Some(backend.clone()),
@@ -216,7 +217,7 @@ proptest! {
             };
             let row = row(&ingress);
             for host in row.hosts() {
-                assert_total(&assemble(&host, std::slice::from_ref(&row), &certs).0);
+                assert_total(&assemble(&host, std::slice::from_ref(&row), &LISTENERS, &certs).0);
             }
         }
     }

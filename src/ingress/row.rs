@@ -7,7 +7,10 @@ use std::{
 
 use crate::{
     diag::Field,
-    ingress::annotation::{Canary, Policy},
+    ingress::{
+        annotation::{Canary, Policy},
+        listens::Listens,
+    },
     key::ObjectName,
     model::{Host, PathMatch, Target},
 };
@@ -25,6 +28,8 @@ pub struct IngressRow {
     pub is_denied: bool,
     /// How its routes behave.
     pub policy: Policy,
+    /// On which listeners of its gateway it is.
+    pub listens: Listens,
     /// Its rules by host, in the order written. A host may have none.
     pub rules: BTreeMap<Host, Vec<PathRule>>,
     /// Where unmatched requests go; the path is [`PathMatch::Any`]. Never in a canary.

@@ -10,7 +10,7 @@ use crate::{
         row::{IngressRow, TlsEntry, TlsScope},
     },
     key::ObjectName,
-    model::{self, Host, TlsHosts},
+    model::{self, Host, ListenerKey, TlsHosts},
     store,
 };
 
@@ -106,14 +106,17 @@ pub(super) fn choose(
     chosen
 }
 
-/// The certificates of the TLS listener of a gateway, from all of its hosts.
+/// The certificates of a TLS listener, from all hosts of its gateway.
 ///
 /// Clients that name no host get the default of the oldest Ingress that has one; their requests
 /// are then routed by `Host` like all others (semantics.md 9, row 124).
-pub fn tls_hosts<'a>(hosts: impl IntoIterator<Item = (&'a Host, &'a HostRow)>) -> TlsHosts {
+pub fn tls_hosts<'a>(
+    listener: ListenerKey,
+    hosts: impl IntoIterator<Item = (&'a Host, &'a HostRow)>,
+) -> TlsHosts {
     let mut chains: Vec<(Host, Arc<str>)> = Vec::new();
     let mut default: Option<&DefaultCertificate> = None;
-    for (host, row) in hosts {
+    for (host, row) in hosts.into_iter().filter(|(_, row)| row.on.contains_key(&listener)) {
         match (host, &row.certificate) {
             (Host::Exact(_) | Host::Wildcard(_), Some(secret)) => {
                 chains.push((host.clone(), model::name::certificate(secret)));
@@ -128,7 +131,7 @@ pub fn tls_hosts<'a>(hosts: impl IntoIterator<Item = (&'a Host, &'a HostRow)>) -
 }
 
 /// The entry that names the host, else the first that names none.
-fn entry_for<'a>(host: &Host, row: &'a IngressRow) -> Option<&'a TlsEntry> {
+pub(super) fn entry_for<'a>(host: &Host, row: &'a IngressRow) -> Option<&'a TlsEntry> {
     let names = |entry: &&TlsEntry| match &entry.scope {
         TlsScope::Hosts(hosts) => hosts.contains(host),
         TlsScope::Default => false,

@@ -11,9 +11,12 @@ use std::{
 use crate::{
     diag::{Field, Reason, Severity},
     key::{MemberId, ObjectRef},
-    member::{Issue, Offer},
+    member::{
+        Issue, Offer,
+        groups::{Group, Shares, groups},
+    },
     model::{
-        Arrangement, Assignment, Form, Link, LocalityShare, ShardEndpoint, Subset, Target,
+        Arrangement, Assignment, Form, Link, LocalityShare, Shard, ShardEndpoint, Subset, Target,
         WeightedAddress,
     },
 };
@@ -21,44 +24,64 @@ use crate::{
 /// With one group, a member's share shrinks with its ejected endpoints: every replica stays equal.
 pub const OVERPROVISIONING_SINGLE: u32 = 100;
 
-/// With several groups, one healthy endpoint keeps its group at 100 %: 100,000 endpoints of which
-/// one is healthy still make 100 %. A constant, so that the field never moves.
+/// With several groups, one healthy endpoint keeps its group at 100 %, and with weights its
+/// member's share: 100,000 endpoints of which one is healthy still make 100 %. A constant, so that
+/// the field never moves.
 pub const OVERPROVISIONING_SEVERAL: u32 = 10_000_000;
 
 /// The assignments of a target. `offers` in the order of `remote-clusters`.
 pub fn arrange(target: &Target, offers: &[Offer<'_>], form: Form) -> (Arrangement, Vec<Issue>) {
     let mut issues = empty_subsets(target, offers);
     let mut taken = Taken::default();
-    let groups: Vec<_> = target.chain.iter().map(|link| group(link, offers, &mut taken)).collect();
+    let shares = Shares::of(target, offers);
+    let groups = groups(target, offers);
+    let filled: Vec<_> = groups.iter().map(|group| fill(group, &shares, &mut taken)).collect();
     issues.extend(taken.issues());
+    let padding: Vec<_> = groups.iter().map(|group| placeholder(group, offers)).collect();
     let members = match form {
         Form::Plain => None,
-        Form::Composite => Some(members(target, &groups, offers)),
+        Form::Composite => Some(members(target, &filled, &padding, offers)),
     };
-    let overprovisioning = match groups.len() {
-        0 | 1 => OVERPROVISIONING_SINGLE,
-        _more => OVERPROVISIONING_SEVERAL,
+    let overprovisioning = match filled.len() {
+        0 | 1 if !shares.are_given() => OVERPROVISIONING_SINGLE,
+        _given_or_several => OVERPROVISIONING_SEVERAL,
     };
-    let levels = target.chain.iter().zip(groups);
-    let priorities = levels.map(|(link, group)| level(group, || asked(link, offers))).collect();
+    // A level keeps its number when it is empty: a locality without endpoints holds its place (M31).
+    let levels = filled.into_iter().zip(padding);
+    let level = |(own, padding): (Vec<_>, _)| if own.is_empty() { padding } else { own };
+    let priorities = levels.map(level).collect();
     (Arrangement { groups: Assignment { priorities, overprovisioning }, members }, issues)
 }
 
-/// The endpoints of one link by member, in order of `remote-clusters`; members without any are
+/// The endpoints of one group by member, in order of `remote-clusters`; members without any are
 /// not in it.
-fn group<'a>(link: &Link, offers: &[Offer<'a>], taken: &mut Taken<'a>) -> Vec<LocalityShare> {
-    let share = |offer: &Offer<'a>| {
-        let matching = offer.shard(link)?.endpoints.iter().filter(|e| matches(&link.subset, e));
+fn fill<'a>(
+    Group { link, offers }: &Group<'_, 'a>,
+    shares: &Shares<'_>,
+    taken: &mut Taken<'a>,
+) -> Vec<LocalityShare> {
+    let share = |offer: &&Offer<'a>| {
+        let shard = offer.shard(link)?;
+        let matching = shard.endpoints.iter().filter(|e| matches(&link.subset, e));
         let endpoints: Vec<_> =
             matching.map(weighted).filter(|e| taken.take(e.address, offer, link)).collect();
-        (!endpoints.is_empty()).then(|| locality_share(offer, endpoints))
+        if endpoints.is_empty() {
+            return None;
+        }
+        let weight = shares.given(offer).map_or_else(|| replicas(shard, &endpoints), u32::from);
+        Some(LocalityShare { weight, endpoints, ..without_endpoints(offer) })
     };
     offers.iter().filter_map(share).collect()
 }
 
 /// One priority a member with its best group, after as many empty ones as there are groups: a
 /// retry that excludes a priority of the groups must not exclude a member by its number (M31b).
-fn members(target: &Target, groups: &[Vec<LocalityShare>], offers: &[Offer<'_>]) -> Assignment {
+fn members(
+    target: &Target,
+    groups: &[Vec<LocalityShare>],
+    padding: &[Vec<LocalityShare>],
+    offers: &[Offer<'_>],
+) -> Assignment {
     let having = |offer: &&Offer<'_>| target.chain.iter().any(|link| offer.shard(link).is_some());
     let mut levels: Vec<_> = offers
         .iter()
@@ -69,46 +92,45 @@ fn members(target: &Target, groups: &[Vec<LocalityShare>], offers: &[Offer<'_>])
             };
             let best = groups.iter().enumerate().find_map(|(idx, group)| Some((idx, own(group)?)));
             let (best_group, share) =
-                best.unwrap_or_else(|| (groups.len(), locality_share(offer, Vec::new())));
+                best.unwrap_or_else(|| (groups.len(), without_endpoints(offer)));
             (best_group == 0, best_group, share)
         })
         .collect();
     // The first attempts went to the first group, and there to the greatest share most likely.
     levels.sort_by_key(|(is_first, best_group, share)| (*is_first, *best_group, share.weight));
-    let padding = target.chain.iter().map(|link| level(Vec::new(), || asked(link, offers)));
     let levels = levels.into_iter().map(|(_, _, share)| vec![share]);
     Assignment {
-        priorities: padding.chain(levels).collect(),
+        priorities: padding.iter().cloned().chain(levels).collect(),
         overprovisioning: OVERPROVISIONING_SEVERAL,
     }
 }
 
-/// A level keeps its number when it is empty: a locality without endpoints holds its place (M31).
-fn level(
-    group: Vec<LocalityShare>,
-    placeholder: impl FnOnce() -> Option<LocalityShare>,
-) -> Vec<LocalityShare> {
-    if group.is_empty() { placeholder().into_iter().collect() } else { group }
-}
-
-/// An empty share of the first member that the link asks; of the first member, if it asks nobody.
-fn asked(link: &Link, offers: &[Offer<'_>]) -> Option<LocalityShare> {
-    let asked = offers.iter().find(|offer| offer.is_asked(link));
-    asked.or(offers.first()).map(|offer| locality_share(offer, Vec::new()))
+/// What stands for a group without endpoints: an empty share of its first member; of the first
+/// member, if its link asks nobody.
+fn placeholder(group: &Group<'_, '_>, offers: &[Offer<'_>]) -> Vec<LocalityShare> {
+    let first = group.offers.first().copied().or(offers.first());
+    first.map(without_endpoints).into_iter().collect()
 }
 
 fn weighted(endpoint: &ShardEndpoint) -> WeightedAddress {
     WeightedAddress { address: endpoint.address, weight: endpoint.weight }
 }
 
-fn locality_share(offer: &Offer<'_>, endpoints: Vec<WeightedAddress>) -> LocalityShare {
-    let weight = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+/// The replicas behind some of a shard's endpoints: in proportion to their weight, at least one.
+pub(super) fn replicas(shard: &Shard, kept: &[WeightedAddress]) -> u32 {
+    let whole: u128 = shard.endpoints.iter().map(|own| u128::from(own.weight.get())).sum();
+    let kept: u128 = kept.iter().map(|own| u128::from(own.weight.get())).sum();
+    let rounded = (u128::from(shard.replicas) * kept + whole / 2) / whole.max(1);
+    u32::try_from(rounded).unwrap_or(u32::MAX).max(1)
+}
+
+fn without_endpoints(offer: &Offer<'_>) -> LocalityShare {
     LocalityShare {
         member: offer.member.clone(),
         region: offer.locality.region.clone(),
         zone: offer.locality.zone.clone(),
-        weight,
-        endpoints,
+        weight: 0,
+        endpoints: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod address;
 mod arrange;
+mod groups;
 mod issue;
 mod offer;
 mod rules;

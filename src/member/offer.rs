@@ -19,6 +19,8 @@ pub struct Offer<'a> {
     pub member: &'a MemberId,
     /// Where it is.
     pub locality: &'a Locality,
+    /// How far it is from the gateway: the least is used first, the greater for what is left.
+    pub rank: u32,
     /// What it has; at least the Services that the target names.
     pub services: &'a ServicesOfMember,
     /// It was never read to the end: it may have what it does not offer.

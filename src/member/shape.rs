@@ -1,8 +1,8 @@
 //! The shape of a target: how it is built in Envoy, whatever its endpoints are today.
 //!
-//! Depends on which members have the Services, and on the cluster labels of the chain, so that
-//! scaling a member to zero changes no cluster (semantics.md 5.4). A member that was never read
-//! counts as having them, so that its first list moves no route of a target that spans members,
+//! Depends on which members there are and have the Services, and on what the target asks of them,
+//! so that scaling a member to zero changes no cluster (semantics.md 5.4). A member that was never
+//! read counts as having them, so that its first list moves no route of a target that spans members,
 //! and a restart while it is away moves none either (xds.md 3.15). Cost: members times links.
 
 use std::collections::BTreeSet;
@@ -10,23 +10,30 @@ use std::collections::BTreeSet;
 use crate::{
     diag::{Field, Reason, Severity},
     key::{BackendKey, MemberId},
-    member::{Issue, Offer},
+    member::{
+        Issue, Offer,
+        groups::{self, Group},
+    },
     model::{Form, Link, Protocol, Shape, Target},
 };
 
 /// The shape of a target, and what of it some member lacks. `offers` in order of `remote-clusters`.
 pub fn shape(target: &Target, offers: &[Offer<'_>]) -> (Shape, Vec<Issue>) {
     let mut issues = missing(target, offers);
+    issues.extend(groups::strangers(target, offers));
     let protocol = protocol(target, offers, &mut issues);
-    (Shape { form: form(target, offers), protocol }, issues)
+    let groups = groups::groups(target, offers);
+    let form = form(&groups);
+    let groups = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+    (Shape { form, protocol, groups }, issues)
 }
 
 /// Composite if some group may have endpoints in two members. A link without labels takes all
 /// endpoints of the members it asks, so a later link of the same backend has none left there.
-fn form(target: &Target, offers: &[Offer<'_>]) -> Form {
+fn form(groups: &[Group<'_, '_>]) -> Form {
     let mut taken: BTreeSet<(&BackendKey, &MemberId)> = BTreeSet::new();
     let mut form = Form::Plain;
-    for link in &target.chain {
+    for Group { link, offers } in groups {
         let members = offers.iter().filter(|offer| offer.may_have(link));
         let members = members.map(|offer| offer.member);
         let left: Vec<_> = members.filter(|id| !taken.contains(&(&link.backend, *id))).collect();

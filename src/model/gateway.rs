@@ -1,8 +1,13 @@
 //! Gateways: a named group of Envoys with its listeners, members and rule of attachment.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{key::GatewayId, model::MemberOrder, settings::Collector};
+use crate::{cidr::Cidr, key::GatewayId, model::MemberOrder, settings::Collector};
 
 /// A gateway that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,16 +16,14 @@ pub struct Gateway {
     pub id: GatewayId,
     /// `remote-clusters`, in order, without duplicates.
     pub members: MemberOrder,
-    /// Address that both listeners are bound to.
+    /// Where its Envoys are, and which members they use first for that.
+    pub preference: Preference,
+    /// Address that all listeners are bound to.
     pub listen_address: IpAddr,
-    /// Port of the plaintext listener.
-    pub http_port: Port,
-    /// Port of the TLS listener.
-    pub https_port: Port,
+    /// What it listens on; never empty.
+    pub listeners: BTreeMap<ListenerKey, Listener>,
     /// Port on which an Envoy says whether it serves the gateway.
     pub ready_port: u16,
-    /// What its listeners take from clients.
-    pub edge: Edge,
     /// Whether its Envoys write a line of JSON for each request.
     pub access_log: bool,
     /// How requests are traced, if at all.
@@ -29,6 +32,47 @@ pub struct Gateway {
     pub class_rule: ClassRule,
     /// Serve only this namespace.
     pub watch_namespace: Option<Arc<str>>,
+}
+
+impl Gateway {
+    /// The listener whose route table answers for readiness: the first, and plaintext ones come
+    /// first.
+    pub fn ready_listener(&self) -> ListenerKey {
+        let first = self.listeners.keys().next().copied();
+        first.expect("invariant: a gateway has a listener")
+    }
+}
+
+/// One listener of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub port: Port,
+    /// What it takes from clients.
+    pub edge: Edge,
+}
+
+/// Members in order of their distance, for gateways that ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preference {
+    /// What counts as near.
+    pub prefer: Prefer,
+    /// Region of its Envoys; empty if unknown.
+    pub region: Arc<str>,
+    /// Zone of its Envoys, in that region; empty if unknown.
+    pub zone: Arc<str>,
+}
+
+/// Which members of a gateway are used first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prefer {
+    /// None: every replica is equal, wherever it is.
+    #[default]
+    Nothing,
+    /// Those of its own region, then the others.
+    Region,
+    /// Those of its own zone, then those of its own region, then the others.
+    Zone,
 }
 
 /// A port as clients name it, and as an Envoy binds it: a Service may be between the two.
@@ -51,9 +95,12 @@ impl Port {
         Port { public: port, bound: port }
     }
 
-    /// Bound where no privilege is needed.
-    pub fn unprivileged(public: u16) -> Port {
-        let bound = if public < Port::UNPRIVILEGED { public + Port::RAISE } else { public };
+    /// Bound where no privilege is needed, and at none of the ports that clients name beside it.
+    pub fn unprivileged(public: u16, others: &[u16]) -> Port {
+        let mut bound = public;
+        while bound < Port::UNPRIVILEGED || (bound != public && others.contains(&bound)) {
+            bound += Port::RAISE;
+        }
         Port { public, bound }
     }
 }
@@ -82,6 +129,15 @@ pub struct Edge {
     pub request_headers_timeout: Duration,
     /// Size of the headers of one request.
     pub max_request_headers_kib: u32,
+    /// A backend that has not begun its answer after this is given up, unless the route says
+    /// otherwise; `None` waits.
+    pub request_timeout: Option<Duration>,
+    /// Whether clients may speak HTTP/2.
+    pub http2: bool,
+    /// Whether answers are compressed for clients that accept it.
+    pub gzip: bool,
+    /// Who may use it.
+    pub access: Access,
 }
 
 impl Edge {
@@ -99,6 +155,10 @@ impl Edge {
         request_headers_timeout: Duration::from_secs(10),
         // Envoy's own, said here so that a new Envoy does not change it: a few large cookies.
         max_request_headers_kib: 60,
+        request_timeout: None,
+        http2: true,
+        gzip: false,
+        access: Access::Open,
     };
 }
 
@@ -115,16 +175,48 @@ pub enum ClassRule {
     Exactly(Arc<str>),
 }
 
-/// The listeners a gateway may have. Names of listeners and of their route tables.
+/// A listener of a gateway; it names the listener and its route table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ListenerKey {
-    /// Plaintext.
-    Http,
-    /// TLS; exists only while some host has a certificate.
-    Https,
+pub struct ListenerKey {
+    /// What clients speak below HTTP.
+    pub transport: Transport,
+    /// As clients name it; `None` for the only listener of its transport, whose port may change
+    /// and leaves it the same.
+    pub port: Option<u16>,
 }
 
-/// Certificates of the TLS listener: which Secret each server name is served with.
+impl ListenerKey {
+    /// The only plaintext listener of a gateway.
+    pub const HTTP: ListenerKey = ListenerKey { transport: Transport::Plaintext, port: None };
+    /// The only TLS listener of a gateway.
+    pub const HTTPS: ListenerKey = ListenerKey { transport: Transport::Tls, port: None };
+}
+
+/// What is below HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// Nothing.
+    Plaintext,
+    /// TLS; such a listener exists only while some host of it has a certificate.
+    Tls,
+}
+
+/// Who may use a listener, by the client's address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    #[default]
+    Open,
+    /// Who is in one of these ranges.
+    Only(Vec<Cidr>),
+    /// Who is in none of these ranges.
+    Except(Vec<Cidr>),
+}
+
+/// The resource names of the Secrets that TLS listeners serve; of those that have any.
+pub type Certificates = BTreeMap<ListenerKey, BTreeSet<Arc<str>>>;
+
+/// Certificates of a TLS listener: which Secret each server name is served with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsHosts {
     /// Host and the resource name of its Secret, ordered by host. `Host::Any` is the default.

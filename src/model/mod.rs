@@ -4,7 +4,9 @@
 //! invalid; the only place that forms names. Must not know kube, prost or serde.
 
 mod assignment;
+mod balance;
 mod gateway;
+mod health;
 mod host;
 pub mod name;
 mod regex;
@@ -13,7 +15,9 @@ mod shard;
 mod target;
 
 pub use assignment::*;
+pub use balance::*;
 pub use gateway::*;
+pub use health::*;
 pub use host::Host;
 pub use regex::{Regex, RegexError};
 pub use route::*;

@@ -8,14 +8,21 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     key::ObjectName,
-    model::{Form, Link, ListenerKey, Target},
+    model::{
+        Balance, Form, HashKey, HealthCheck, Link, ListenerKey, Probe, ProbeMethod, Target,
+        Transport,
+    },
 };
 
 /// Name of the listener and of its route table.
-pub fn listener(key: ListenerKey) -> &'static str {
-    match key {
-        ListenerKey::Http => "http",
-        ListenerKey::Https => "https",
+pub fn listener(key: ListenerKey) -> Arc<str> {
+    let transport = match key.transport {
+        Transport::Plaintext => "http",
+        Transport::Tls => "https",
+    };
+    match key.port {
+        None => transport.into(),
+        Some(port) => format!("{transport}-{port}").into(),
     }
 }
 
@@ -26,16 +33,15 @@ pub const READY: &str = "ready";
 pub const COLLECTOR: &str = "convoy-otlp-collector";
 
 /// Name of a target's assignment, in both forms: `namespace/service:port`, `…@subset` for a
-/// subset with its own rest, `…~hash` for any other chain (semantics.md 5.4, Targets).
+/// subset with its own rest, `…~hash` for any other target (semantics.md 5.4, Targets).
 pub fn target(target: &Target) -> Arc<str> {
     let first = target.chain.first().expect("invariant: a chain is never empty");
     let own = Target::of(first.backend.clone(), first.subset.clone());
     if *target == own {
         return link(first).into();
     }
-    let canonical: Vec<_> = target.chain.iter().map(link).collect();
     // 40 bits: with the readable part in front, a clash needs the same backend and subset twice.
-    let hash = xxh3_64(canonical.join(">").as_bytes()) >> 24;
+    let hash = xxh3_64(canonical(target).as_bytes()) >> 24;
     format!("{}~{hash:010x}", link(first)).into()
 }
 
@@ -64,7 +70,57 @@ pub fn service(name: &str) -> Option<ObjectName> {
     Some(ObjectName::new(namespace, service))
 }
 
+/// All of a target as text, which no other target has: no name in a chain has a `;`, and whatever
+/// a user may write freely stands behind its length.
+fn canonical(target: &Target) -> String {
+    let Target { chain, weights, health_check, balance } = target;
+    let mut text = chain.iter().map(link).collect::<Vec<_>>().join(">");
+    if !weights.is_empty() {
+        let weights = weights.iter().map(|(member, weight)| format!("{member}:{weight}"));
+        text += &format!(";weights={}", weights.collect::<Vec<_>>().join(","));
+    }
+    if let Some(check) = health_check {
+        text += &format!(";check={}", checked(check));
+    }
+    text += &match balance {
+        Balance::RoundRobin => String::new(),
+        Balance::LeastRequest => ";least".to_owned(),
+        Balance::Hash(HashKey::SourceAddress) => ";hash=source".to_owned(),
+        Balance::Hash(HashKey::Query(name)) => format!(";hash=query {}", free(name)),
+        Balance::Hash(HashKey::Cookie { name, ttl }) => {
+            let ttl = ttl.map(|ttl| format!(" {}", ttl.as_nanos())).unwrap_or_default();
+            format!(";hash=cookie {}{ttl}", free(name))
+        }
+    };
+    text
+}
+
+fn checked(check: &HealthCheck) -> String {
+    let HealthCheck { probe, timeout, interval, healthy, unhealthy, port } = check;
+    let (timeout, interval) = (timeout.as_nanos(), interval.as_nanos());
+    let port = port.map_or(0, u16::from);
+    let probe = match probe {
+        Probe::Tcp => "tcp".to_owned(),
+        Probe::Http { path, method, statuses } => {
+            let method = match method {
+                ProbeMethod::Get => "get",
+                ProbeMethod::Head => "head",
+            };
+            let statuses: Vec<_> = statuses.iter().map(ToString::to_string).collect();
+            format!("{method} {} {}", free(path), statuses.join(","))
+        }
+    };
+    format!("{probe} {timeout} {interval} {healthy} {unhealthy} {port}")
+}
+
+fn free(text: &str) -> String {
+    format!("{}:{text}", text.len())
+}
+
 fn link(link: &Link) -> String {
     let at = if link.subset.is_all() { "" } else { "@" };
     format!("{}{at}{}", link.backend, link.subset)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,13 +2,23 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::key::{BackendKey, MemberId};
+use crate::{
+    key::{BackendKey, MemberId},
+    model::{Balance, ClusterWeights, HealthCheck},
+};
 
-/// Backend, subset, fallback chain and weights. Equal targets share one Envoy cluster.
+/// Backend, subset, fallback chain, and how its endpoints are used. Equal targets share one Envoy
+/// cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {
     /// The chain, best first; never empty. An address belongs to the first link that has it.
     pub chain: Vec<Link>,
+    /// The shares of members, in every link of the chain.
+    pub weights: ClusterWeights,
+    /// How endpoints are checked, if they are.
+    pub health_check: Option<Arc<HealthCheck>>,
+    /// How one of them is chosen.
+    pub balance: Balance,
 }
 
 /// One element of a chain: the endpoints of a backend, or those of a subset of it.
@@ -46,16 +56,21 @@ impl fmt::Display for Subset {
 }
 
 impl Target {
-    /// A target of a backend's endpoints, subset first and the rest after it.
+    /// A target of a backend's endpoints, subset first and the rest after it, where every replica
+    /// is equal and nothing is checked.
     pub fn of(backend: BackendKey, subset: Subset) -> Target {
         let all = Link { backend: backend.clone(), subset: Subset::default() };
-        if subset.is_all() {
-            return Target { chain: vec![all] };
+        let chain = if subset.is_all() { vec![all] } else { vec![Link { backend, subset }, all] };
+        Target {
+            chain,
+            weights: ClusterWeights::default(),
+            health_check: None,
+            balance: Balance::default(),
         }
-        Target { chain: vec![Link { backend, subset }, all] }
     }
 
-    /// This target, and when it has no endpoint, `other`'s chain. Repeated links vanish.
+    /// This target, and when it has no endpoint, `other`'s chain. Repeated links vanish. How
+    /// endpoints are used stays as this target says.
     pub fn or(mut self, other: &Target) -> Target {
         for link in &other.chain {
             if !self.chain.contains(link) {
@@ -71,14 +86,16 @@ impl Target {
     }
 }
 
-/// How a target is built in Envoy. It depends on which members *have the Services*, never on
-/// their endpoints, so scaling a member to zero changes no cluster (semantics.md 5.4).
+/// How a target is built in Envoy. It depends on which members there are and *have the Services*,
+/// never on their endpoints, so scaling a member to zero changes no cluster (semantics.md 5.4).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shape {
     /// Plain or composite.
     pub form: Form,
     /// Spoken to the endpoints.
     pub protocol: Protocol,
+    /// Priorities of the assignment: one for each link of the chain and rank of members.
+    pub groups: u32,
 }
 
 /// Whether a retry can leave the member inside one group.

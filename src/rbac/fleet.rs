@@ -19,17 +19,20 @@ pub const LEASE: &str = "convoy";
 pub const AUTHORITY: &str = "convoy-authority";
 
 const INGRESS: &str = "networking.k8s.io";
-const GATEWAY: &str = "mse.alibabacloud.com";
+const MSE: &str = "mse.alibabacloud.com";
+const ALB: &str = "alibabacloud.com";
 const MEMBER: &str = "convoy.dev";
 /// Server-side apply of a status that exists is a patch.
 const APPLY: &[&str] = &["patch"];
 
 const ALWAYS: &[Grant<'_>] = &[
-    Grant { group: GATEWAY, resource: "mseingressconfigs", ..READ },
+    Grant { group: MSE, resource: "mseingressconfigs", ..READ },
+    Grant { group: ALB, resource: "albconfigs", ..READ },
     Grant { group: INGRESS, resource: "ingresses", ..READ },
     Grant { group: INGRESS, resource: "ingressclasses", ..READ },
     Grant { group: MEMBER, resource: "memberclusters", ..READ },
-    Grant { group: GATEWAY, resource: "mseingressconfigs/status", verbs: APPLY, ..READ },
+    Grant { group: MSE, resource: "mseingressconfigs/status", verbs: APPLY, ..READ },
+    Grant { group: ALB, resource: "albconfigs/status", verbs: APPLY, ..READ },
     Grant { group: INGRESS, resource: "ingresses/status", verbs: APPLY, ..READ },
     Grant { group: MEMBER, resource: "memberclusters/status", verbs: APPLY, ..READ },
     // One that is said again is read, and counted on.
@@ -128,13 +131,15 @@ mod tests {
     use super::*;
     use crate::rbac::lines;
 
-    const ALWAYS: [&str; 9] = [
+    const ALWAYS: [&str; 11] = [
         "everywhere",
         "  mse.alibabacloud.com/mseingressconfigs: get,list,watch",
+        "  alibabacloud.com/albconfigs: get,list,watch",
         "  networking.k8s.io/ingresses: get,list,watch",
         "  networking.k8s.io/ingressclasses: get,list,watch",
         "  convoy.dev/memberclusters: get,list,watch",
         "  mse.alibabacloud.com/mseingressconfigs/status: patch",
+        "  alibabacloud.com/albconfigs/status: patch",
         "  networking.k8s.io/ingresses/status: patch",
         "  convoy.dev/memberclusters/status: patch",
         "  events.k8s.io/events: create,get,patch",

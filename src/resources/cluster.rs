@@ -19,8 +19,8 @@ use envoy_types::pb::envoy::{
 use prost::Message;
 
 use crate::{
-    model::{Form, Protocol, Shape, name},
-    resources::{defaults, pack},
+    model::{Balance, Form, Protocol, Shape, Target, name},
+    resources::{defaults, health_check, pack},
     settings::Mechanisms,
     snapshot::{Kind, Resource},
 };
@@ -31,23 +31,21 @@ const TCP_USER_TIMEOUT_OPTION: (i64, i64) = (6, 18);
 /// The key under which Envoy looks for HTTP options of a cluster.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The clusters of a target: `name` is its assignment's, `groups` the length of its chain.
-pub fn build(
-    name: &Arc<str>,
-    shape: &Shape,
-    groups: usize,
-    mechanisms: &Mechanisms,
-) -> Vec<Resource> {
+/// The clusters of a target.
+pub fn build(target: &Target, shape: &Shape, mechanisms: &Mechanisms) -> Vec<Resource> {
+    let name = &name::target(target);
     let eds = |name: &Arc<str>| {
-        let cluster = eds_cluster(name, shape.protocol, mechanisms);
+        let cluster = eds_cluster(name, target, shape.protocol, mechanisms);
+        let settles = target.health_check.as_deref().map(health_check::first_round);
         resource(name, &cluster, vec![(Kind::Endpoint, name.clone())])
+            .settling(settles.unwrap_or_default())
     };
     match form(shape, mechanisms) {
         Form::Plain => vec![eds(name)],
         Form::Composite => {
             let members = name::members(name);
             let routed = name::routed(name, Form::Composite);
-            let cluster = composite_cluster(&routed, name, &members, shape, groups, mechanisms);
+            let cluster = composite_cluster(&routed, name, &members, shape, mechanisms);
             let parts = vec![(Kind::Cluster, name.clone()), (Kind::Cluster, members.clone())];
             vec![eds(name), eds(&members), resource(&routed, &cluster, parts)]
         }
@@ -63,7 +61,13 @@ fn resource(name: &Arc<str>, cluster: &pb::Cluster, awaits: Vec<(Kind, Arc<str>)
     Resource::new(Kind::Cluster, name.clone(), &cluster.encode_to_vec(), awaits)
 }
 
-fn eds_cluster(name: &str, protocol: Protocol, mechanisms: &Mechanisms) -> pb::Cluster {
+fn eds_cluster(
+    name: &str,
+    target: &Target,
+    protocol: Protocol,
+    mechanisms: &Mechanisms,
+) -> pb::Cluster {
+    let (lb_policy, lb_config) = balance(&target.balance);
     pb::Cluster {
         cluster_discovery_type: Some(parts::ClusterDiscoveryType::Type(
             parts::DiscoveryType::Eds.into(),
@@ -73,12 +77,27 @@ fn eds_cluster(name: &str, protocol: Protocol, mechanisms: &Mechanisms) -> pb::C
             eds_config: Some(pack::ads()),
             ..Default::default()
         }),
-        lb_policy: parts::LbPolicy::RoundRobin.into(),
-        common_lb_config: Some(common_lb_config(mechanisms)),
+        lb_policy: lb_policy.into(),
+        lb_config,
+        health_checks: health_check::of(target, protocol).into_iter().collect(),
+        // xds: otherwise a host that answers its checks stays after it left the assignment.
+        ignore_health_on_host_removal: target.health_check.is_some(),
+        common_lb_config: Some(common_lb_config(target, mechanisms)),
         outlier_detection: mechanisms.outlier_detection.then(outlier_detection),
         upstream_bind_config: mechanisms.dead_peer_detection.then(user_timeout),
         upstream_connection_options: mechanisms.dead_peer_detection.then(keepalive),
         ..base(name, protocol, mechanisms)
+    }
+}
+
+/// Every policy honours the weights of localities. A ring spans the members of a group, and each
+/// has its share of it.
+fn balance(balance: &Balance) -> (parts::LbPolicy, Option<parts::LbConfig>) {
+    match balance {
+        Balance::RoundRobin => (parts::LbPolicy::RoundRobin, None),
+        Balance::LeastRequest => (parts::LbPolicy::LeastRequest, None),
+        // xds: absent means a ring of 1,024 points at least, and of 8 million at most.
+        Balance::Hash(_) => (parts::LbPolicy::RingHash, None),
     }
 }
 
@@ -89,10 +108,9 @@ fn composite_cluster(
     assignment: &str,
     members: &str,
     shape: &Shape,
-    groups: usize,
     mechanisms: &Mechanisms,
 ) -> pb::Cluster {
-    let attempts = match groups {
+    let attempts = match shape.groups {
         0 | 1 => [assignment, members, members, members],
         _ => [assignment, assignment, members, members],
     };
@@ -137,7 +155,7 @@ pub(super) fn grpc(name: &str) -> pb::Cluster {
     }
 }
 
-fn common_lb_config(mechanisms: &Mechanisms) -> parts::CommonLbConfig {
+fn common_lb_config(target: &Target, mechanisms: &Mechanisms) -> parts::CommonLbConfig {
     let panic = if mechanisms.panic_threshold { defaults::PANIC_THRESHOLD } else { 0.0 };
     parts::CommonLbConfig {
         // xds: absent means 50 %, which would undo a group's priority while it is half ejected.
@@ -148,6 +166,10 @@ fn common_lb_config(mechanisms: &Mechanisms) -> parts::CommonLbConfig {
                 parts::common_lb_config::LocalityWeightedLbConfig {},
             ),
         ),
+        update_merge_window: target
+            .health_check
+            .as_ref()
+            .and_then(|_| pack::duration(defaults::HEALTH_MERGE_WINDOW)),
         ..Default::default()
     }
 }

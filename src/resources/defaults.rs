@@ -75,6 +75,27 @@ pub const RETRY_ON: &str = "connect-failure,refused-stream";
 /// What safe methods retry besides: the connection broke before an answer began (M33).
 pub const RETRY_SAFE_METHODS_ON: &str = "reset";
 
+/// How much longer than its interval an Envoy may wait between two checks of an endpoint, in
+/// percent: all Envoys hear of an endpoint at the same time and would ask it at the same time.
+pub const HEALTH_CHECK_JITTER_PERCENT: u32 = 10;
+
+/// For how long after a change of endpoints what checks find is gathered before it is acted on.
+/// Envoy's own second would be added to how long each new endpoint waits for its first request;
+/// none would have thousands of endpoints that fail together be sorted out one by one.
+pub const HEALTH_MERGE_WINDOW: Duration = Duration::from_millis(100);
+
+/// Routes wait no longer than this for the first round of checks of a cluster that is new to them,
+/// whatever its interval is: with it they wait for everything else that changed.
+pub const MAX_FIRST_ROUND: Duration = Duration::from_secs(5);
+
+/// How much later than computed Envoy may use the cluster: a connection that is slow to come, and
+/// a busy machine.
+pub const FIRST_ROUND_MARGIN: Duration = Duration::from_millis(200);
+
+/// Path of the cookie that keeps a client at its endpoint: the whole host. Without one, browsers
+/// send it back only below the path that they got it on.
+pub const AFFINITY_COOKIE_PATH: &str = "/";
+
 /// How long a collector may take to accept spans before they are dropped.
 pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 

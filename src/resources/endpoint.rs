@@ -3,24 +3,34 @@
 //! Owns the shape of a `ClusterLoadAssignment`. Must not know why an endpoint is where it is.
 //! Cost: linear in the endpoints of one target.
 
-use std::sync::Arc;
+use std::{num::NonZeroU16, sync::Arc};
 
 use envoy_types::pb::envoy::config::{core::v3 as core, endpoint::v3 as pb};
 use prost::Message;
 
 use crate::{
-    model::{Assignment, LocalityShare, WeightedAddress},
+    model::{Arrangement, Assignment, LocalityShare, Target, WeightedAddress, name},
     resources::pack,
     snapshot::{Kind, Resource},
 };
 
-/// The assignment of the cluster `name`. Without endpoints it is an empty message, never absent:
-/// Envoy ignores the removal of an assignment and would keep dead endpoints (xds.md 3.8).
-pub fn build(name: &Arc<str>, assignment: &Assignment) -> Resource {
+/// The assignments of a target's clusters.
+pub fn build(target: &Target, arrangement: &Arrangement) -> Vec<Resource> {
+    let Arrangement { groups, members } = arrangement;
+    let check_port = target.health_check.as_ref().and_then(|check| check.port);
+    let name = name::target(target);
+    let members = members.iter().map(|own| (name::members(&name), own));
+    let all = [(name.clone(), groups)].into_iter().chain(members);
+    all.map(|(name, assignment)| one(&name, assignment, check_port)).collect()
+}
+
+/// Without endpoints it is an empty message, never absent: Envoy ignores the removal of an
+/// assignment and would keep dead endpoints (xds.md 3.8).
+fn one(name: &Arc<str>, assignment: &Assignment, check_port: Option<NonZeroU16>) -> Resource {
     let levels = (0..).zip(&assignment.priorities);
     let message = pb::ClusterLoadAssignment {
         cluster_name: name.to_string(),
-        endpoints: levels.flat_map(|(priority, shares)| level(priority, shares)).collect(),
+        endpoints: levels.flat_map(|(at, shares)| level(at, shares, check_port)).collect(),
         policy: Some(pb::cluster_load_assignment::Policy {
             overprovisioning_factor: pack::uint(assignment.overprovisioning),
             ..Default::default()
@@ -32,33 +42,46 @@ pub fn build(name: &Arc<str>, assignment: &Assignment) -> Resource {
 
 /// One priority. A level without endpoints is sent as a locality without endpoints, because
 /// priorities must be contiguous and are never renumbered.
-fn level(priority: u32, shares: &[LocalityShare]) -> Vec<pb::LocalityLbEndpoints> {
+fn level(
+    priority: u32,
+    shares: &[LocalityShare],
+    check_port: Option<NonZeroU16>,
+) -> Vec<pb::LocalityLbEndpoints> {
     // xds: a locality of weight 0 gets nothing; such a share is left out.
     let served = shares.iter().filter(|share| share.weight > 0);
-    let localities: Vec<_> = served.map(|share| locality(priority, share)).collect();
+    let localities: Vec<_> = served.map(|share| locality(priority, share, check_port)).collect();
     if localities.is_empty() {
         return vec![pb::LocalityLbEndpoints { priority, ..Default::default() }];
     }
     localities
 }
 
-fn locality(priority: u32, share: &LocalityShare) -> pb::LocalityLbEndpoints {
+fn locality(
+    priority: u32,
+    share: &LocalityShare,
+    check_port: Option<NonZeroU16>,
+) -> pb::LocalityLbEndpoints {
     pb::LocalityLbEndpoints {
         locality: Some(core::Locality {
             region: share.region.clone(),
             zone: share.zone.clone(),
             sub_zone: share.member.to_string(),
         }),
-        lb_endpoints: share.endpoints.iter().map(endpoint).collect(),
+        lb_endpoints: share.endpoints.iter().map(|own| endpoint(own, check_port)).collect(),
         load_balancing_weight: pack::uint(share.weight),
         priority,
         ..Default::default()
     }
 }
 
-fn endpoint(own: &WeightedAddress) -> pb::LbEndpoint {
+fn endpoint(own: &WeightedAddress, check_port: Option<NonZeroU16>) -> pb::LbEndpoint {
+    let check = |port: NonZeroU16| pb::endpoint::HealthCheckConfig {
+        port_value: port.get().into(),
+        ..Default::default()
+    };
     let endpoint = pb::Endpoint {
         address: Some(pack::socket_address(own.address.ip(), own.address.port())),
+        health_check_config: check_port.map(check),
         ..Default::default()
     };
     pb::LbEndpoint {
@@ -91,7 +114,7 @@ mod tests {
 
     /// `priority member×endpoints*weight` of every locality; `-` for an empty level.
     fn built(priorities: Vec<Vec<LocalityShare>>) -> Vec<String> {
-        let resource = build(&"a".into(), &Assignment { priorities, overprovisioning: 100 });
+        let resource = one(&"a".into(), &Assignment { priorities, overprovisioning: 100 }, None);
         let message = pb::ClusterLoadAssignment::decode(resource.message()).unwrap();
         let text = |locality: pb::LocalityLbEndpoints| {
             let member = locality.locality.map_or("-".into(), |at| at.sub_zone);

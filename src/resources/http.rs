@@ -72,6 +72,7 @@ const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
 pub(super) fn connection_manager(
     route_table: &str,
     gateway: &Gateway,
+    policy: &Edge,
     mechanisms: &Mechanisms,
 ) -> Filter {
     let retry_resets = mechanisms.retries && mechanisms.retry_resets_of_safe_methods;
@@ -90,7 +91,7 @@ pub(super) fn connection_manager(
                 upgrade_type: "websocket".into(),
                 ..Default::default()
             }],
-            ..edge(&gateway.edge)
+            ..edge(policy)
         },
     )
 }

@@ -21,12 +21,18 @@ use crate::{
 const VIRTUAL_HOSTS: u32 = 2;
 
 /// One table with every host of the listener. Without hosts it answers 404, which is what a
-/// listener that has lost its last host must do (xds.md 3.8). The one of plaintext, which every
-/// gateway has, also answers for readiness.
-pub fn table<'a>(listener: ListenerKey, hosts: impl Iterator<Item = &'a Bytes>) -> Resource {
+/// listener that has lost its last host must do (xds.md 3.8). That of the gateway's
+/// [`Gateway::ready_listener`] also answers for readiness.
+///
+/// [`Gateway::ready_listener`]: crate::model::Gateway::ready_listener
+pub fn table<'a>(
+    listener: ListenerKey,
+    is_ready: bool,
+    hosts: impl Iterator<Item = &'a Bytes>,
+) -> Resource {
     let name = name::listener(listener);
     let frame = RouteConfiguration {
-        name: name.into(),
+        name: name.to_string(),
         // `Host: a.com:8080` is a.com's; the backend still sees what was sent (semantics.md 3.10).
         ignore_port_in_host_matching: true,
         ..Default::default()
@@ -37,12 +43,11 @@ pub fn table<'a>(listener: ListenerKey, hosts: impl Iterator<Item = &'a Bytes>) 
         encode_varint(host.len() as u64, &mut message);
         message.put_slice(host);
     };
-    match listener {
-        ListenerKey::Http => put(&ready::virtual_host()),
-        ListenerKey::Https => {}
+    if is_ready {
+        put(&ready::virtual_host());
     }
     hosts.for_each(put);
-    Resource::new(Kind::Route, name.into(), &message, Vec::new())
+    Resource::new(Kind::Route, name, &message, Vec::new())
 }
 
 #[cfg(test)]
@@ -56,12 +61,12 @@ mod tests {
         let host = |name: &str| VirtualHost { name: name.into(), ..Default::default() };
         let hosts = [host("a"), host(""), host(&"b".repeat(300))];
         let encoded: Vec<Bytes> = hosts.iter().map(|host| host.encode_to_vec().into()).collect();
-        let table = table(ListenerKey::Https, encoded.iter());
+        let table = table(ListenerKey::HTTPS, false, encoded.iter());
         let decoded = RouteConfiguration::decode(table.message()).unwrap();
         assert_eq!(decoded.virtual_hosts, hosts);
         assert_eq!((&*table.name, &*decoded.name), ("https", "https"));
         assert!(decoded.ignore_port_in_host_matching);
-        let table = super::table(ListenerKey::Http, encoded.iter());
+        let table = super::table(ListenerKey::HTTP, true, encoded.iter());
         let decoded = RouteConfiguration::decode(table.message()).unwrap();
         assert_eq!(decoded.virtual_hosts[0].domains, [crate::settings::READY_HOST]);
         assert_eq!(decoded.virtual_hosts[1..], hosts);

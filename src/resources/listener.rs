@@ -19,7 +19,7 @@ use envoy_types::pb::envoy::{
 use prost::Message;
 
 use crate::{
-    model::{Gateway, Host, ListenerKey, TlsHosts, name},
+    model::{Edge, Gateway, Host, ListenerKey, TlsHosts, Transport, name},
     resources::{defaults, http, pack},
     settings::Mechanisms,
     snapshot::{Kind, Resource},
@@ -29,8 +29,8 @@ use crate::{
 /// be called so: their names have a slash.
 const DEFAULT_CHAIN: &str = "default";
 
-/// The listener `key` of a gateway; `None` while it has no filter chain, because Envoy refuses
-/// one without.
+/// The listener `key` of a gateway; `None` if it has none such, and while there is no filter
+/// chain, because Envoy refuses a listener without.
 pub fn build(
     key: ListenerKey,
     gateway: &Gateway,
@@ -38,25 +38,24 @@ pub fn build(
     mechanisms: &Mechanisms,
 ) -> Option<Resource> {
     let name = name::listener(key);
-    let http = http::connection_manager(name, gateway, mechanisms);
-    let (port, filter_chains, listener_filters) = match key {
-        ListenerKey::Http => (gateway.http_port.bound, vec![plain_chain(name, http)], Vec::new()),
-        ListenerKey::Https => {
-            (gateway.https_port.bound, tls_chains(tls, &http), vec![tls_inspector()])
-        }
+    let own = gateway.listeners.get(&key)?;
+    let http = http::connection_manager(&name, gateway, &own.edge, mechanisms);
+    let (filter_chains, listener_filters) = match key.transport {
+        Transport::Plaintext => (vec![plain_chain(&name, http)], Vec::new()),
+        Transport::Tls => (tls_chains(tls, &own.edge, &http), vec![tls_inspector()]),
     };
     if filter_chains.is_empty() {
         return None;
     }
     let listener = pb::Listener {
-        name: name.into(),
-        address: Some(pack::socket_address(gateway.listen_address, port)),
+        name: name.to_string(),
+        address: Some(pack::socket_address(gateway.listen_address, own.port.bound)),
         filter_chains,
         listener_filters,
         per_connection_buffer_limit_bytes: pack::uint(defaults::CONNECTION_BUFFER),
         ..Default::default()
     };
-    Some(Resource::new(Kind::Listener, name.into(), &listener.encode_to_vec(), Vec::new()))
+    Some(Resource::new(Kind::Listener, name, &listener.encode_to_vec(), Vec::new()))
 }
 
 /// A chain of one filter, whatever connects.
@@ -65,7 +64,7 @@ fn plain_chain(name: &str, http: pb::Filter) -> pb::FilterChain {
 }
 
 /// One chain a certificate, so that a certificate's hosts come and go without touching others.
-fn tls_chains(tls: &TlsHosts, http: &pb::Filter) -> Vec<pb::FilterChain> {
+fn tls_chains(tls: &TlsHosts, edge: &Edge, http: &pb::Filter) -> Vec<pb::FilterChain> {
     let mut server_names: BTreeMap<&Arc<str>, Vec<String>> = BTreeMap::new();
     let mut chains = Vec::new();
     for (host, secret) in &tls.chains {
@@ -73,11 +72,11 @@ fn tls_chains(tls: &TlsHosts, http: &pb::Filter) -> Vec<pb::FilterChain> {
             Host::Exact(_) | Host::Wildcard(_) => {
                 server_names.entry(secret).or_default().push(host.to_string());
             }
-            Host::Any => chains.push(tls_chain(DEFAULT_CHAIN, Vec::new(), secret, http)),
+            Host::Any => chains.push(tls_chain(DEFAULT_CHAIN, Vec::new(), secret, edge, http)),
         }
     }
     let named = server_names.into_iter();
-    chains.extend(named.map(|(secret, hosts)| tls_chain(secret, hosts, secret, http)));
+    chains.extend(named.map(|(secret, hosts)| tls_chain(secret, hosts, secret, edge, http)));
     chains
 }
 
@@ -85,11 +84,14 @@ fn tls_chain(
     name: &str,
     server_names: Vec<String>,
     secret: &str,
+    edge: &Edge,
     http: &pb::Filter,
 ) -> pb::FilterChain {
+    let spoken: &[&str] = if edge.http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+    let alpn = spoken.iter().map(|own| (*own).to_owned()).collect();
     let context = DownstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
-            alpn_protocols: vec!["h2".into(), "http/1.1".into()],
+            alpn_protocols: alpn,
             tls_certificate_sds_secret_configs: vec![SdsSecretConfig {
                 name: secret.into(),
                 sds_config: Some(pack::ads()),

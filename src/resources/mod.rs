@@ -4,10 +4,12 @@
 //! [`crate::snapshot::Resource`]. Must not know Kubernetes or tokio. Pure and deterministic: equal
 //! arguments give equal bytes. Cost: linear in what is built, never in the fleet.
 
+mod affinity;
 pub mod cluster;
 mod conditions;
 pub mod defaults;
 pub mod endpoint;
+mod health_check;
 mod http;
 pub mod layout;
 pub mod listener;

@@ -23,7 +23,7 @@ use envoy_types::pb::envoy::{
 use prost::Message;
 
 use crate::{
-    model::{Gateway, ListenerKey, name},
+    model::{Gateway, name},
     resources::{conditions, defaults, http, pack},
     settings::{READY_HOST, READY_PATH},
     snapshot::{Kind, Resource},
@@ -68,7 +68,7 @@ pub fn listener(gateway: &Gateway) -> Resource {
     };
     let filters = vec![
         http::network_filter("envoy.filters.network.connection_limit", limit),
-        http::network_filter("envoy.filters.network.http_connection_manager", manager()),
+        http::network_filter("envoy.filters.network.http_connection_manager", manager(gateway)),
     ];
     let listener = Listener {
         name: name::READY.into(),
@@ -88,7 +88,7 @@ pub fn listener(gateway: &Gateway) -> Resource {
 
 /// First nothing but the question for readiness is let in, then an Envoy that drains says 503, and
 /// then the table answers.
-fn manager() -> HttpConnectionManager {
+fn manager(gateway: &Gateway) -> HttpConnectionManager {
     let drain = HealthCheck {
         // xds: 503 after `/healthcheck/fail`; passed on otherwise.
         pass_through_mode: pack::bool(true),
@@ -97,7 +97,7 @@ fn manager() -> HttpConnectionManager {
     };
     HttpConnectionManager {
         stat_prefix: name::READY.into(),
-        route_specifier: Some(http::routes(name::listener(ListenerKey::Http))),
+        route_specifier: Some(http::routes(&name::listener(gateway.ready_listener()))),
         http_filters: vec![
             http::http_filter("envoy.filters.http.rbac", only_the_probe()),
             http::http_filter("envoy.filters.http.health_check", drain),

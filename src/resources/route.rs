@@ -28,7 +28,7 @@ use crate::{
     key::ObjectRef,
     model::{Action, Arm, Forward, Route, Shape, Target, VirtualHost, name},
     resources::{
-        cluster, conditions, defaults,
+        affinity, cluster, conditions, defaults,
         observe::{self, ARM_FILTER},
         pack,
     },
@@ -90,7 +90,8 @@ impl Builder<'_> {
             cluster_specifier: Some(self.clusters(&forward.arms, ingress)),
             // xds: absent means 15 s, zero means none.
             timeout: pack::duration(forward.timeout.unwrap_or_default()),
-            retry_policy: self.mechanisms.retries.then(|| retry_policy(forward)),
+            retry_policy: self.mechanisms.retries.then(|| self.retry_policy(forward)),
+            hash_policy: affinity::policies(&forward.arms),
             ..Default::default()
         }
     }
@@ -121,6 +122,38 @@ impl Builder<'_> {
         let form = cluster::form(&(self.shape_of)(target), self.mechanisms);
         name::routed(&name::target(target), form).to_string()
     }
+
+    /// The policy of semantics.md 3.4. A retry avoids hosts that were tried, and leaves the
+    /// priorities that were tried: at once where every arm has one group, after one retry in place
+    /// where some arm has several. In a composite cluster the priorities are members.
+    fn retry_policy(&self, forward: &Forward) -> pb::RetryPolicy {
+        let one_group = forward.arms.iter().all(|arm| (self.shape_of)(&arm.target).groups == 1);
+        let priorities =
+            PreviousPrioritiesConfig { update_frequency: if one_group { 1 } else { 2 } };
+        pb::RetryPolicy {
+            retry_on: defaults::RETRY_ON.into(),
+            num_retries: pack::uint(defaults::NUM_RETRIES),
+            per_try_timeout: forward.per_try_timeout.and_then(pack::duration),
+            retry_host_predicate: vec![retry_policy::RetryHostPredicate {
+                name: "envoy.retry_host_predicates.previous_hosts".into(),
+                config_type: Some(retry_policy::retry_host_predicate::ConfigType::TypedConfig(
+                    pack::any(PreviousHostsPredicate {}),
+                )),
+            }],
+            host_selection_retry_max_attempts: defaults::HOST_SELECTION_ATTEMPTS,
+            retry_priority: Some(retry_policy::RetryPriority {
+                name: "envoy.retry_priorities.previous_priorities".into(),
+                config_type: Some(retry_policy::retry_priority::ConfigType::TypedConfig(
+                    pack::any(priorities),
+                )),
+            }),
+            retry_back_off: Some(retry_policy::RetryBackOff {
+                base_interval: pack::duration(defaults::RETRY_BACK_OFF),
+                max_interval: pack::duration(defaults::MAX_RETRY_BACK_OFF),
+            }),
+            ..Default::default()
+        }
+    }
 }
 
 /// One, unless the weights add up to more than Envoy takes (faults.md M17, F19).
@@ -128,37 +161,6 @@ fn weight_divisor(arms: &[Arm]) -> u32 {
     let total: u64 = arms.iter().map(|arm| u64::from(arm.weight.get())).sum();
     let divisor = total.saturating_sub(1) / u64::from(u32::MAX) + 1;
     u32::try_from(divisor).unwrap_or(u32::MAX)
-}
-
-/// The policy of semantics.md 3.4. A retry avoids hosts that were tried, and leaves the
-/// priorities that were tried: at once where every arm has one group, after one retry in place
-/// where some arm has several. In a composite cluster the priorities are members.
-fn retry_policy(forward: &Forward) -> pb::RetryPolicy {
-    let one_group = forward.arms.iter().all(|arm| arm.target.chain.len() == 1);
-    let priorities = PreviousPrioritiesConfig { update_frequency: if one_group { 1 } else { 2 } };
-    pb::RetryPolicy {
-        retry_on: defaults::RETRY_ON.into(),
-        num_retries: pack::uint(defaults::NUM_RETRIES),
-        per_try_timeout: forward.per_try_timeout.and_then(pack::duration),
-        retry_host_predicate: vec![retry_policy::RetryHostPredicate {
-            name: "envoy.retry_host_predicates.previous_hosts".into(),
-            config_type: Some(retry_policy::retry_host_predicate::ConfigType::TypedConfig(
-                pack::any(PreviousHostsPredicate {}),
-            )),
-        }],
-        host_selection_retry_max_attempts: defaults::HOST_SELECTION_ATTEMPTS,
-        retry_priority: Some(retry_policy::RetryPriority {
-            name: "envoy.retry_priorities.previous_priorities".into(),
-            config_type: Some(retry_policy::retry_priority::ConfigType::TypedConfig(pack::any(
-                priorities,
-            ))),
-        }),
-        retry_back_off: Some(retry_policy::RetryBackOff {
-            base_interval: pack::duration(defaults::RETRY_BACK_OFF),
-            max_interval: pack::duration(defaults::MAX_RETRY_BACK_OFF),
-        }),
-        ..Default::default()
-    }
 }
 
 /// Host, path and query stay (semantics.md 3.2).

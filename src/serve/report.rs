@@ -24,6 +24,7 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
     report.fleet = fleet(store, &report.fleet);
     let gateways = engine.members().into_iter();
     report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
+    report.certificates = Arc::new(engine.certificates());
     report.members = Arc::new(members(engine));
     report.diags = match report.was_ready {
         true => engine.findings().all().clone(),

@@ -1,6 +1,6 @@
 //! One encoded resource, shared by every stream and both protocol variants.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::encode_varint;
@@ -111,6 +111,9 @@ pub struct Resource {
     /// What must reach an Envoy before a route may use this cluster: its assignment, its parts,
     /// its certificates (gate G1). Empty for other kinds.
     pub awaits: Vec<(Kind, Arc<str>)>,
+    /// How long an Envoy may take after that before a route may use this cluster: the first round
+    /// of its health checks, of which it says nothing.
+    pub settles: Duration,
     entry: Bytes,
     any: Range<usize>,
     message: Range<usize>,
@@ -147,7 +150,13 @@ impl Resource {
         let any = any_start..entry.len();
         let message = any.end - message.len()..any.end;
         put_field(&mut entry, 3, name.as_bytes());
-        Resource { kind, name, version, awaits, entry: entry.freeze(), any, message }
+        let (entry, settles) = (entry.freeze(), Duration::ZERO);
+        Resource { kind, name, version, awaits, settles, entry, any, message }
+    }
+
+    /// The same, in use only so long after it was accepted.
+    pub fn settling(self, settles: Duration) -> Resource {
+        Resource { settles, ..self }
     }
 
     /// Field 2 of a `DeltaDiscoveryResponse`, tag included.

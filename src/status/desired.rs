@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     admin::{Report, Trouble},
+    api::{AlbCertificateStatus, AlbListenerStatus},
     gateway::{Address, Attachment, Declared},
-    key::{GatewayId, MemberId, Scope},
+    key::{GatewayId, MemberId, ObjectKind, Scope},
+    model::{Certificates, ListenerKey, Port, Transport},
     status::{Provision, Provisions},
 };
 
@@ -38,7 +40,7 @@ pub(super) struct Facts<'a> {
     pub(super) provisions: &'a Provisions,
 }
 
-/// `status` of an `MseIngressConfig`.
+/// `status` of a gateway object. What only one kind has is empty in the other, and left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct GatewayStatus {
@@ -47,12 +49,27 @@ pub(super) struct GatewayStatus {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) message: String,
     pub(super) observed_generation: i64,
-    /// As Envoys and `convoy status` name the gateway.
+    /// As Envoys and `convoy status` name the gateway; an `AlbConfig` says it in `load_balancer`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) gateway_id: String,
     /// In the order of the annotation.
     pub(super) remote_clusters: Vec<RemoteCluster>,
     pub(super) conditions: Vec<Condition>,
-    pub(super) load_balancer: LoadBalancer,
+    pub(super) load_balancer: Entrance,
+}
+
+/// `status.loadBalancer` of a gateway: its addresses, and what else an `AlbConfig` says there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Entrance {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ingress: Vec<Point>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) dnsname: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) listeners: Vec<AlbListenerStatus>,
 }
 
 /// `status.phase`.
@@ -111,7 +128,7 @@ impl Condition {
     }
 }
 
-/// `status.loadBalancer`, of a gateway and of an Ingress.
+/// `status.loadBalancer` of an Ingress.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct LoadBalancer {
@@ -169,14 +186,51 @@ fn gateway(id: &GatewayId, own: &Declared, facts: &Facts<'_>) -> GatewayStatus {
     let mut conditions =
         conditions(own, has_envoy, &unsynced(own, unread, facts.report), &failures);
     conditions.extend(provision.map(|known| known.condition(own.generation)));
+    let ways_in =
+        Entrance { ingress: points.iter().map(Point::from).collect(), ..Entrance::default() };
+    let is_alb = id.kind == ObjectKind::AlbConfig;
     GatewayStatus {
         phase,
         message: cut(message),
         observed_generation: own.generation,
-        gateway_id: id.to_string(),
+        gateway_id: if is_alb { String::new() } else { id.to_string() },
         conditions,
         remote_clusters: failures.into_iter().map(remote_cluster).collect(),
-        load_balancer: LoadBalancer { ingress: points.iter().map(Point::from).collect() },
+        load_balancer: if is_alb { alb(id, own, ways_in, facts.report) } else { ways_in },
+    }
+}
+
+/// What the vendor's columns show (semantics.md 2.2).
+fn alb(id: &GatewayId, own: &Declared, ways_in: Entrance, report: &Report) -> Entrance {
+    let none = Arc::default();
+    let certificates = report.certificates.get(id).unwrap_or(&none);
+    let ports = own.instance.iter().flat_map(|instance| &instance.ports);
+    let mut ports: Vec<_> = ports.collect();
+    ports.sort_by_key(|(_, port)| port.public);
+    let dnsname =
+        ways_in.ingress.first().and_then(|first| first.ip.as_ref().or(first.hostname.as_ref()));
+    Entrance {
+        id: id.to_string(),
+        dnsname: dnsname.cloned().unwrap_or_default(),
+        listeners: ports.into_iter().map(|own| alb_listener(own, certificates)).collect(),
+        ..ways_in
+    }
+}
+
+fn alb_listener(
+    (key, port): (&ListenerKey, &Port),
+    certificates: &Certificates,
+) -> AlbListenerStatus {
+    let protocol = match key.transport {
+        Transport::Plaintext => "HTTP",
+        Transport::Tls => "HTTPS",
+    };
+    let secrets = certificates.get(key).into_iter().flatten();
+    let certificate =
+        |secret: &Arc<str>| AlbCertificateStatus { certificate_id: Some(secret.to_string()) };
+    AlbListenerStatus {
+        port_and_protocol: Some(format!("{}/{protocol}", port.public)),
+        certificates: secrets.map(certificate).collect(),
     }
 }
 
@@ -220,7 +274,10 @@ fn phase(id: &GatewayId, own: &Declared, facts: &Facts<'_>, unread: &[String]) -
         return (Phase::Running, format!("waiting for {} to be read", unread.join(", ")));
     }
     if !own.listens {
-        let message = "spec.ingress.local.ingressClass is unset and no IngressClass is bound";
+        let message = match id.kind == ObjectKind::AlbConfig {
+            true => "no IngressClass is bound",
+            false => "spec.ingress.local.ingressClass is unset and no IngressClass is bound",
+        };
         return (Phase::Running, message.to_owned());
     }
     (Phase::Listening, String::new())

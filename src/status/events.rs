@@ -48,6 +48,9 @@ pub(super) fn resource(object: &ObjectRef) -> Option<ApiResource> {
         (Scope::Fleet, ObjectKind::MseIngressConfig) => {
             Some(resource("mse.alibabacloud.com", "v1alpha1", "mseingressconfigs"))
         }
+        (Scope::Fleet, ObjectKind::AlbConfig) => {
+            Some(resource("alibabacloud.com", "v1", "albconfigs"))
+        }
         (Scope::Fleet, ObjectKind::IngressClass) => {
             Some(resource("networking.k8s.io", "v1", "ingressclasses"))
         }

@@ -12,14 +12,14 @@ use std::{
 
 use crate::{
     diag::Reason,
-    key::{ObjectName, ObjectRef},
+    key::{GatewayId, ObjectName, ObjectRef},
 };
 
 /// What a write is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     /// The status of a gateway.
-    Gateway(ObjectName),
+    Gateway(GatewayId),
     /// The status of an Ingress.
     Ingress(ObjectName),
     /// The status of a `MemberCluster`.
@@ -31,7 +31,7 @@ pub(super) enum Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Key::Gateway(name) => write!(f, "status of gateway {name}"),
+            Key::Gateway(id) => write!(f, "status of gateway {id}"),
             Key::Ingress(name) => write!(f, "status of Ingress {name}"),
             Key::Member(name) => write!(f, "status of MemberCluster {name}"),
             Key::Event(object, reason) => write!(f, "Event {reason} about {object}"),

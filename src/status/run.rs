@@ -201,7 +201,7 @@ impl Loop {
     /// Whether a request was made.
     async fn write(&mut self, key: Key) -> bool {
         let outcome = match &key {
-            Key::Gateway(name) => self.write_gateway(name).await,
+            Key::Gateway(id) => self.write_gateway(id).await,
             Key::Ingress(name) => self.write_ingress(name).await,
             Key::Member(name) => self.write_member(name).await,
             Key::Event(object, reason) => self.write_event(object, *reason).await,
@@ -238,23 +238,22 @@ impl Loop {
     }
 
     /// Whether a request was made.
-    async fn write_gateway(&mut self, name: &ObjectName) -> Result<bool, Failure> {
-        let id = GatewayId::mse(&name.name);
-        let wanted = self.desired.gateways.get(&id).zip(self.desired.uids.get(&id));
+    async fn write_gateway(&mut self, id: &GatewayId) -> Result<bool, Failure> {
+        let wanted = self.desired.gateways.get(id).zip(self.desired.uids.get(id));
         let Some(((status, uid), observed)) = wanted.zip(self.observed.as_mut()) else {
             if let Some(observed) = &mut self.observed {
-                observed.gateways.remove(&id);
+                observed.gateways.remove(id);
             }
             return Ok(false);
         };
-        let before = observed.gateways.get(&id).filter(|own| own.uid == *uid);
+        let before = observed.gateways.get(id).filter(|own| own.uid == *uid);
         if before.is_some_and(|own| own.status == **status) {
             return Ok(false);
         }
         self.queue.spend(Instant::now());
-        let written = self.writer.gateway(&id, uid, status, before).await?;
+        let written = self.writer.gateway(id, uid, status, before).await?;
         tracing::info!(gateway = %id, phase = ?status.phase, message = status.message, "status");
-        observed.gateways.insert(id, written);
+        observed.gateways.insert(id.clone(), written);
         Ok(true)
     }
 
@@ -315,7 +314,7 @@ impl Loop {
     fn forget(&mut self, key: &Key) {
         let Some(observed) = &mut self.observed else { return };
         match key {
-            Key::Gateway(name) => _ = observed.gateways.remove(&GatewayId::mse(&name.name)),
+            Key::Gateway(id) => _ = observed.gateways.remove(id),
             Key::Ingress(name) => _ = observed.ingresses.remove(name),
             Key::Member(name) => _ = observed.members.remove(name),
             Key::Event(..) => {}

@@ -64,9 +64,9 @@ impl Desired {
         let changed = ids
             .into_iter()
             .filter(|id| row(&self.gateways, &self.uids, id) != row(&gateways, &uids, id));
-        let mut keys: Vec<_> = changed.map(|id| Key::Gateway(id.name.clone())).collect();
+        let mut keys: Vec<_> = changed.map(|id| Key::Gateway(id.clone())).collect();
         let points = |own: &BTreeMap<GatewayId, Arc<GatewayStatus>>, id| {
-            own.get(id).map(|status| status.load_balancer.clone()).unwrap_or_default()
+            own.get(id).map(|status| status.load_balancer.ingress.clone()).unwrap_or_default()
         };
         let moved: BTreeSet<_> = gateways
             .keys()
@@ -102,7 +102,7 @@ impl Desired {
 
     /// Everything that has a status, and every finding.
     pub(super) fn keys(&self) -> Vec<Key> {
-        let gateways = self.gateways.keys().map(|id| Key::Gateway(id.name.clone()));
+        let gateways = self.gateways.keys().cloned().map(Key::Gateway);
         let ingresses = self.attachments.accepted().map(|(name, _)| Key::Ingress(name.clone()));
         let events = self.diags.iter().filter_map(event_key);
         let members = self.members.keys().cloned().map(Key::Member);

@@ -29,6 +29,7 @@ use crate::{
 };
 
 const GATEWAYS: &str = "/apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs";
+const ALBS: &str = "/apis/alibabacloud.com/v1/albconfigs";
 const MEMBERS: &str = "/apis/convoy.dev/v1alpha1/memberclusters";
 const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
 
@@ -87,7 +88,9 @@ impl World {
             }
         }
         match (method.as_str(), body) {
-            ("GET", None) if [GATEWAYS, INGRESSES, MEMBERS].contains(&path) => self.list(path),
+            ("GET", None) if [GATEWAYS, ALBS, INGRESSES, MEMBERS].contains(&path) => {
+                self.list(path)
+            }
             ("GET", None) => match self.objects.get(path) {
                 Some(object) => Json(object).into_response(),
                 None => failure(404),
@@ -404,6 +407,54 @@ async fn fault_c04_another_replica_goes_on_and_writes_nothing_twice() {
     // Neither the other Ingress nor the gateway, although this replica has no Envoy.
     assert_eq!(api.writes("") - before, 2);
     assert_eq!(second.meter.is_holder.load(Relaxed), 1);
+    second.handle.shutdown().await;
+}
+
+/// Gateways of two kinds with one name: each has its own status, and keeps it.
+#[tokio::test]
+async fn row_001_an_alb_config_is_written_beside_its_namesake() {
+    let api = Api::start().await;
+    api.create_gateway();
+    api.create(&format!("{ALBS}/gw"), "AlbConfig", "alibabacloud.com/v1");
+    let both = || {
+        let one = report(&["web"]);
+        let mut declared = BTreeMap::clone(&one.declared);
+        let alb = Declared { uid: "gw".into(), ..declared[&GatewayId::mse("gw")].clone() };
+        declared.insert(GatewayId::alb("gw"), alb);
+        let mut attachments = one.attachments.clone();
+        let name = ObjectName::new("demo", "alb");
+        attachments.attach(&name, &"alb".into(), &GatewayId::alb("gw"));
+        Report { declared: Arc::new(declared), attachments, ..one }
+    };
+    ["web", "alb"].iter().for_each(|name| api.create_ingress(name));
+    // Only the MseIngressConfig has an Envoy.
+    let first = replica(&api, "r0", true, both());
+    let phase = |plural: &str| api.status(&format!("{plural}/gw"))["phase"].clone();
+    within("listening", || phase(GATEWAYS) == "Listening").await;
+    within("pending", || phase(ALBS) == "Pending").await;
+    within("address", || api.status(&ingress_path("web")) == address()).await;
+    assert_eq!(api.status(&ingress_path("alb")), Value::Null);
+    let id = api.status(&format!("{ALBS}/gw"))["loadBalancer"]["id"].clone();
+    assert_eq!(id, "AlbConfig/gw");
+    first.reports.send_modify(|report| {
+        let at = Field::of(&ObjectRef::fleet(ObjectKind::AlbConfig, GatewayId::alb("gw").name));
+        report.diags = DiagSet::from_iter([Diag::warning(&at, Reason::UnsupportedField, "no")]);
+    });
+    let regards = |world: &mut World| {
+        let mut events = world.objects.iter().filter(|(path, _)| path.contains("/events/"));
+        events.next().map(|(_, event)| event["regarding"]["kind"].clone())
+    };
+    within("an Event", || api.edit(regards) == Some(json!("AlbConfig"))).await;
+    let before = api.writes("");
+    first.handle.shutdown().await;
+    // Whoever takes over has read both, and finds nothing to say.
+    let second = replica(&api, "r1", true, both());
+    within("in office", || second.meter.is_holder.load(Relaxed) == 1).await;
+    second.reports.send_modify(|report| {
+        report.attachments.detach(&ObjectName::new("demo", "web"), &GatewayId::mse("gw"));
+    });
+    within("taken back", || api.status(&ingress_path("web")) == json!({})).await;
+    assert_eq!(api.writes("") - before, 1);
     second.handle.shutdown().await;
 }
 

@@ -98,8 +98,11 @@ impl Writer {
     /// Reads what is there.
     pub(super) async fn observe(&self) -> Result<Observed, Failure> {
         let mut observed = Observed::default();
-        for object in self.list(self.objects(ObjectKind::MseIngressConfig)).await? {
-            observed.gateways.insert(GatewayId::mse(&object.name_any()), written(&object));
+        for kind in GatewayId::KINDS {
+            for object in self.list(self.objects(kind)).await? {
+                let name = ObjectName::cluster_scoped(&object.name_any());
+                observed.gateways.insert(GatewayId { kind, name }, written(&object));
+            }
         }
         for object in self.list(self.objects(ObjectKind::MemberCluster)).await? {
             let name = ObjectName::cluster_scoped(&object.name_any());

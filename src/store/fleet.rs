@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    key::{ObjectKind, ObjectName},
+    key::{GatewayId, ObjectKind, ObjectName},
     store::{Gateway, Health, Ingress, IngressClass, Object, Secret, Touched, set},
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Fleet {
     pub(super) is_listed: bool,
     pub(super) is_synced: bool,
     pub(super) health: Health,
-    pub(super) gateways: BTreeMap<ObjectName, Arc<Gateway>>,
+    pub(super) gateways: BTreeMap<GatewayId, Arc<Gateway>>,
     pub(super) classes: BTreeMap<ObjectName, Arc<IngressClass>>,
     pub(super) ingresses: BTreeMap<ObjectName, Arc<Ingress>>,
     pub(super) secrets: BTreeMap<ObjectName, Arc<Secret>>,
@@ -50,7 +50,8 @@ impl Fleet {
         let name = object.name().clone();
         match object {
             Object::Gateway(gateway) => {
-                set(&mut self.gateways, name.clone(), gateway).then_some(Touched::Gateway(name))
+                let id = gateway.id();
+                set(&mut self.gateways, id.clone(), gateway).then_some(Touched::Gateway(id))
             }
             Object::IngressClass(class) => {
                 set(&mut self.classes, name.clone(), class).then_some(Touched::IngressClass(name))
@@ -77,8 +78,9 @@ impl Fleet {
     pub(super) fn delete(&mut self, kind: ObjectKind, name: &ObjectName) -> Option<Touched> {
         let name = name.clone();
         match kind {
-            ObjectKind::MseIngressConfig => {
-                self.gateways.remove(&name).map(|_| Touched::Gateway(name))
+            ObjectKind::MseIngressConfig | ObjectKind::AlbConfig => {
+                let id = GatewayId { kind, name };
+                self.gateways.remove(&id).map(|_| Touched::Gateway(id))
             }
             ObjectKind::IngressClass => {
                 self.classes.remove(&name).map(|_| Touched::IngressClass(name))
@@ -117,7 +119,10 @@ impl Fleet {
 
     pub(super) fn names(&self, kind: ObjectKind) -> Vec<ObjectName> {
         match kind {
-            ObjectKind::MseIngressConfig => self.gateways.keys().cloned().collect(),
+            ObjectKind::MseIngressConfig | ObjectKind::AlbConfig => {
+                let ids = self.gateways.keys().filter(|id| id.kind == kind);
+                ids.map(|id| id.name.clone()).collect()
+            }
             ObjectKind::IngressClass => self.classes.keys().cloned().collect(),
             ObjectKind::Ingress => self.ingresses.keys().cloned().collect(),
             ObjectKind::Secret => self.secrets.keys().cloned().collect(),

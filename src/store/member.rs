@@ -223,6 +223,7 @@ impl Member {
                 None => BTreeSet::new(),
             },
             ObjectKind::MseIngressConfig
+            | ObjectKind::AlbConfig
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret
@@ -239,6 +240,7 @@ impl Member {
             ObjectKind::Pod => self.pods.keys().cloned().collect(),
             ObjectKind::Node => self.nodes.keys().cloned().collect(),
             ObjectKind::MseIngressConfig
+            | ObjectKind::AlbConfig
             | ObjectKind::IngressClass
             | ObjectKind::Ingress
             | ObjectKind::Secret

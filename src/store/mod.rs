@@ -4,7 +4,6 @@
 //! resources or xDS. Cost: logarithmic per change; `Replace` is linear in what it lists.
 
 mod change;
-mod cidr;
 mod fleet;
 mod member;
 mod object;
@@ -18,11 +17,11 @@ use std::{
 
 use crate::{
     diag::Diag,
-    key::{MemberId, ObjectKind, ObjectName, Scope},
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, Scope},
 };
 
+pub use crate::cidr::Cidr;
 pub use change::{Change, Health, Locality, Network, Registered};
-pub use cidr::Cidr;
 use fleet::Fleet;
 pub use member::Member;
 pub use object::*;
@@ -33,7 +32,7 @@ pub enum Touched {
     /// The fleet has been listed, or is reached otherwise than before.
     Fleet,
     /// A gateway came, changed or went.
-    Gateway(ObjectName),
+    Gateway(GatewayId),
     /// An IngressClass did.
     IngressClass(ObjectName),
     /// An Ingress did.
@@ -129,14 +128,14 @@ impl Store {
         &self.fleet.health
     }
 
-    /// All gateways, by name.
+    /// All gateways, by kind and name.
     pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
         self.fleet.gateways.values()
     }
 
     /// One gateway.
-    pub fn gateway(&self, name: &ObjectName) -> Option<&Arc<Gateway>> {
-        self.fleet.gateways.get(name)
+    pub fn gateway(&self, id: &GatewayId) -> Option<&Arc<Gateway>> {
+        self.fleet.gateways.get(id)
     }
 
     /// All IngressClasses, by name.

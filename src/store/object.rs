@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    api::MseIngressConfigSpec,
-    key::{MemberId, ObjectKind, ObjectName, PortRef},
+    api::{AlbConfigSpec, MseIngressConfigSpec},
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, PortRef},
     store::Registered,
 };
 
@@ -43,7 +43,7 @@ impl Object {
     /// The object's kind.
     pub fn kind(&self) -> ObjectKind {
         match self {
-            Object::Gateway(_) => ObjectKind::MseIngressConfig,
+            Object::Gateway(gateway) => gateway.spec.kind(),
             Object::IngressClass(_) => ObjectKind::IngressClass,
             Object::Ingress(_) => ObjectKind::Ingress,
             Object::Secret(_) => ObjectKind::Secret,
@@ -80,10 +80,36 @@ pub struct Gateway {
     pub uid: Arc<str>,
     /// `metadata.generation`; 0 where a manifest has none.
     pub generation: i64,
-    /// Only keys under `mse.alibabacloud.com/` and `convoy.dev/`.
+    /// Only keys under `convoy.dev/` and under the prefix of the vendor of the kind.
     pub annotations: BTreeMap<Arc<str>, Arc<str>>,
     /// The spec as declared.
-    pub spec: MseIngressConfigSpec,
+    pub spec: GatewaySpec,
+}
+
+impl Gateway {
+    /// The gateway that the object declares.
+    pub fn id(&self) -> GatewayId {
+        GatewayId { kind: self.spec.kind(), name: self.name.clone() }
+    }
+}
+
+/// The spec of a gateway object, of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GatewaySpec {
+    /// An `MseIngressConfig`'s.
+    Mse(MseIngressConfigSpec),
+    /// An `AlbConfig`'s.
+    Alb(AlbConfigSpec),
+}
+
+impl GatewaySpec {
+    /// The kind of the object.
+    pub fn kind(&self) -> ObjectKind {
+        match self {
+            GatewaySpec::Mse(_) => ObjectKind::MseIngressConfig,
+            GatewaySpec::Alb(_) => ObjectKind::AlbConfig,
+        }
+    }
 }
 
 /// An IngressClass.

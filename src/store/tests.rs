@@ -77,7 +77,14 @@ fn gateway(own: &str, instance: &str) -> Object {
         MseIngressConfigSpec { name: Some(instance.to_owned()), ..MseIngressConfigSpec::default() };
     let name = ObjectName::cluster_scoped(own);
     Object::Gateway(
-        Gateway { name, uid: "".into(), generation: 0, annotations: Labels::new(), spec }.into(),
+        Gateway {
+            name,
+            uid: "".into(),
+            generation: 0,
+            annotations: Labels::new(),
+            spec: GatewaySpec::Mse(spec),
+        }
+        .into(),
     )
 }
 

@@ -9,11 +9,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use http::{HeaderMap, header::AUTHORIZATION};
 use tonic::Status;
 
-use crate::{
-    identity::IdentityError,
-    key::GatewayId,
-    xds::{node::by_cluster, refused::Refused},
-};
+use crate::{identity::IdentityError, key::GatewayId, xds::refused::Refused};
 
 /// Of `node.id` and `node.cluster`, in bytes: they are in every line of the log about a stream. Names of
 /// Pods and gateways have at most 253.
@@ -98,7 +94,8 @@ impl fmt::Display for Refusal {
             }
             Refusal::NoGateway(cluster) => write!(
                 f,
-                "node.cluster `{cluster}` names no gateway: it must be the name of an MseIngressConfig"
+                "node.cluster `{cluster}` names no gateway: it must be its id, as AlbConfig/NAME, or the \
+                 name of an MseIngressConfig"
             ),
         }
     }
@@ -159,7 +156,8 @@ impl Caller {
         }
         let gateway = match self {
             Caller::Believed => {
-                by_cluster(&node.cluster).ok_or_else(|| Refusal::NoGateway(node.cluster.clone()))?
+                let named = GatewayId::named(&node.cluster);
+                named.ok_or_else(|| Refusal::NoGateway(node.cluster.clone()))?
             }
             Caller::Proved(bearer) => bearer.gateway(node)?,
         };
@@ -179,9 +177,8 @@ impl Bearer {
         }
         let own = match (node.cluster.as_str(), gateways.as_slice()) {
             ("", [only]) => Some(only),
-            (cluster, _) => {
-                by_cluster(cluster).and_then(|wanted| gateways.iter().find(|own| **own == wanted))
-            }
+            // Of what is proved a name is enough, unless two have it.
+            (cluster, _) => GatewayId::find(gateways.iter(), cluster),
         };
         own.cloned().ok_or_else(|| {
             let names: Vec<_> = gateways.iter().map(GatewayId::to_string).collect();
@@ -204,6 +201,14 @@ mod tests {
         Arc::new(|token| match token {
             "two" => Ok(bearer_of(&["web", "shop"], None)),
             "pod" => Ok(bearer_of(&["web"], Some("envoy-1"))),
+            "kinds" => Ok(Bearer {
+                gateways: vec![
+                    GatewayId::mse("web"),
+                    GatewayId::alb("web"),
+                    GatewayId::alb("shop"),
+                ],
+                ..bearer_of(&[], None)
+            }),
             "nobody" => Ok(bearer_of(&[], None)),
             _ => Err("the token has expired".to_owned()),
         })
@@ -247,6 +252,11 @@ mod tests {
         check(web(), None, WEB, Ok(WEB));
         check(web(), None, "shop", Err(("forbidden", "node.cluster is `shop`")));
         check(web(), None, "Ingress/web", Err(("forbidden", "Ingress/web")));
+        // A gateway of the other kind that has its name.
+        check(web(), None, "AlbConfig/web", Err(("forbidden", "AlbConfig/web")));
+        let alb = || Proof::Certificate(Ok(GatewayId::alb("web")));
+        check(alb(), None, "web", Ok("AlbConfig/web"));
+        check(alb(), None, WEB, Err(("forbidden", "is for AlbConfig/web")));
         // A token adds nothing to a certificate.
         check(web(), Some("Bearer two"), "shop", Err(("forbidden", "shop")));
         let foreign = Proof::Certificate(Err(IdentityError::NoGateway("none".into())));
@@ -269,6 +279,10 @@ mod tests {
         check(Proof::Nothing, Some("Bearer two"), "shop", Ok("MseIngressConfig/shop"));
         check(Proof::Nothing, Some("Bearer two"), "other", Err(("forbidden", "other")));
         check(Proof::Nothing, Some("Bearer two"), "", Err(("forbidden", "a/b is for")));
+        check(Proof::Nothing, Some("Bearer kinds"), "AlbConfig/web", Ok("AlbConfig/web"));
+        check(Proof::Nothing, Some("Bearer kinds"), WEB, Ok(WEB));
+        check(Proof::Nothing, Some("Bearer kinds"), "shop", Ok("AlbConfig/shop"));
+        check(Proof::Nothing, Some("Bearer kinds"), "web", Err(("forbidden", "AlbConfig/web")));
         check(Proof::Nothing, Some("Bearer nobody"), "web", Err(("forbidden", "no gateway")));
         check(Proof::Nothing, Some("Bearer pod"), "", Ok(WEB));
         let node = |id: &str| Node { id: id.into(), cluster: "web".into(), ..Node::default() };
@@ -281,6 +295,8 @@ mod tests {
     #[test]
     fn who_is_not_asked_is_believed() {
         check(Proof::NotAsked, None, "web", Ok(WEB));
+        check(Proof::NotAsked, None, "AlbConfig/web", Ok("AlbConfig/web"));
+        check(Proof::NotAsked, None, "Gateway/web", Err(("bad_node", "names no gateway")));
         check(Proof::NotAsked, None, "", Err(("bad_node", "names no gateway")));
         assert_eq!(Caller::Believed.gateway(None).unwrap_err(), Refusal::MissingNode);
         let nameless = Node { cluster: "web".into(), ..Node::default() };

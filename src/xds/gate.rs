@@ -36,11 +36,28 @@ struct Warming {
     awaits: usize,
     /// How many of these are clusters. They have timers of their own.
     parts: usize,
+    /// How long it settles once all of this was accepted.
+    settles: Duration,
+    /// Until when it settles.
+    settled_at: Option<Instant>,
 }
 
 impl Warming {
-    fn is_warm(&self) -> bool {
-        self.is_answered && self.awaits == 0
+    fn new(cluster: &Resource) -> Warming {
+        Warming {
+            is_answered: false,
+            idle_since: None,
+            awaits: 0,
+            parts: 0,
+            settles: cluster.settles,
+            settled_at: None,
+        }
+    }
+
+    /// Whether all is accepted and the time to settle has passed, which begins with the former.
+    fn is_warm(&mut self, now: Instant) -> bool {
+        let is_accepted = self.is_answered && self.awaits == 0;
+        is_accepted && *self.settled_at.get_or_insert(now + self.settles) <= now
     }
 
     /// Nothing is on its way: the timer runs, once the cluster itself was answered.
@@ -50,8 +67,10 @@ impl Warming {
         }
     }
 
-    fn timer(&self) -> Option<Instant> {
-        self.idle_since.filter(|_| self.parts == 0)
+    /// When nobody waits for it any more.
+    fn deadline(&self, warm_timeout: Duration) -> Option<Instant> {
+        let idle_since = self.idle_since.filter(|_| self.parts == 0);
+        self.settled_at.or(idle_since.map(|since| since + warm_timeout))
     }
 }
 
@@ -95,8 +114,7 @@ impl MakeGate {
             if self.warming.remove(&cluster.name).is_some() {
                 self.drop_waiters();
             }
-            let warming = Warming { is_answered: false, idle_since: None, awaits: 0, parts: 0 };
-            self.warming.insert(cluster.name.clone(), warming);
+            self.warming.insert(cluster.name.clone(), Warming::new(cluster));
         }
         for cluster in clusters {
             for awaited in &cluster.awaits {
@@ -157,15 +175,16 @@ impl MakeGate {
     }
 
     fn finish_if_warm(&mut self, cluster: &Arc<str>, now: Instant) {
-        if self.warming.get(cluster).is_some_and(Warming::is_warm) {
+        if self.warming.get_mut(cluster).is_some_and(|warming| warming.is_warm(now)) {
             self.warming.remove(cluster);
             self.accepted(Kind::Cluster, cluster, now);
         }
     }
 
-    /// Gives up on clusters that have been warming for too long.
+    /// Takes clusters for warm that have settled, and gives up on those that have been warming for
+    /// too long.
     pub(crate) fn expire(&mut self, now: Instant, warm_timeout: Duration) {
-        let late = |w: &Warming| w.timer().is_some_and(|at| at + warm_timeout <= now);
+        let late = |w: &Warming| w.deadline(warm_timeout).is_some_and(|at| at <= now);
         let cold: Vec<_> = self.warming.iter().filter(|(_, w)| late(w)).collect();
         let cold: Vec<_> = cold.into_iter().map(|(name, _)| name.clone()).collect();
         if cold.is_empty() {
@@ -186,9 +205,9 @@ impl MakeGate {
         self.waiters.retain(|_, clusters| !clusters.is_empty());
     }
 
-    /// When the next cluster will have been warming for too long.
+    /// When the next cluster will have settled, or been warming for too long.
     pub(crate) fn deadline(&self, warm_timeout: Duration) -> Option<Instant> {
-        self.warming.values().filter_map(Warming::timer).min().map(|at| at + warm_timeout)
+        self.warming.values().filter_map(|warming| warming.deadline(warm_timeout)).min()
     }
 
     /// Opens for the newest view whose clusters are warm. `unsent` are the clusters of `latest`

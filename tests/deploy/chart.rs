@@ -6,7 +6,7 @@ use convoy::{
     gateway::{Instance, Size},
     infra::{self, Certificates, Managed, ServiceType},
     key::GatewayId,
-    model::Port,
+    model::{ListenerKey, Port},
     settings::READY_PORT,
 };
 use serde_json::{Value, json};
@@ -148,8 +148,11 @@ fn made() -> Vec<Value> {
     let instance = Instance {
         size: Size::DEFAULT,
         replicas: None,
-        http: Port::unprivileged(80),
-        https: Port::unprivileged(443),
+        ports: [
+            (ListenerKey::HTTP, Port::unprivileged(80, &[])),
+            (ListenerKey::HTTPS, Port::unprivileged(443, &[])),
+        ]
+        .into(),
         ready_port: READY_PORT,
     };
     let managed = Managed { id: GatewayId::mse("web"), uid: "uid".into(), instance };

@@ -7,8 +7,8 @@ use convoy::{
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
         Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
-        LocalityShare, PathMatch, Port, Protocol, Regex, Route, Shape, Subset, Target, ValueMatch,
-        VirtualHost, WeightedAddress,
+        Listener, ListenerKey, LocalityShare, PathMatch, Port, Preference, Protocol, Regex, Route,
+        Shape, Subset, Target, ValueMatch, VirtualHost, WeightedAddress,
     },
 };
 
@@ -33,6 +33,7 @@ pub(crate) fn shape_of(target: &Target) -> Shape {
     Shape {
         form: if name.starts_with("local") { Form::Plain } else { Form::Composite },
         protocol: if name.starts_with("grpc") { Protocol::Http2 } else { Protocol::Http1 },
+        groups: target.chain.len().try_into().unwrap(),
     }
 }
 
@@ -57,13 +58,14 @@ pub(crate) fn gateway() -> Gateway {
     Gateway {
         id: GatewayId::mse("web"),
         members: Arc::new([]),
+        preference: Preference::default(),
         listen_address: [127, 0, 0, 1].into(),
-        http_port: Port::direct(8080),
-        https_port: Port::direct(8443),
+        listeners: [(ListenerKey::HTTP, 8080), (ListenerKey::HTTPS, 8443)]
+            .map(|(key, port)| (key, Listener { port: Port::direct(port), edge: Edge::DEFAULT }))
+            .into(),
         ready_port: 19003,
         access_log: false,
         tracing: None,
-        edge: Edge::DEFAULT,
         class_rule: ClassRule::None,
         watch_namespace: None,
     }

@@ -3,7 +3,7 @@
 use std::{env, fs, path::PathBuf, sync::Arc};
 
 use convoy::{
-    model::{Host, ListenerKey, Target, TlsHosts, name},
+    model::{Arrangement, Host, ListenerKey, Target, TlsHosts},
     resources::{cluster, endpoint, layout, listener, print, ready, route, secret},
     settings::Mechanisms,
     snapshot::Resource,
@@ -34,32 +34,26 @@ fn check(case: &str, resources: &[Resource]) {
 
 fn clusters(mechanisms: &Mechanisms) -> Vec<Resource> {
     let targets = [service("web"), in_member("web", "c1"), service("grpc"), service("local")];
-    let build = |target: Target| {
-        let groups = target.chain.len();
-        cluster::build(&name::target(&target), &shape_of(&target), groups, mechanisms)
-    };
+    let build = |target: Target| cluster::build(&target, &shape_of(&target), mechanisms);
     targets.into_iter().flat_map(build).collect()
 }
 
 fn assignments() -> Vec<Resource> {
-    let web = name::target(&service("web"));
     let both = vec![
         vec![],
         vec![share("c1", &["10.1.1.1:8080", "10.1.1.2:8080"]), share("c2", &["[fd00::1]:80"])],
     ];
     let members =
         vec![vec![], vec![], vec![share("c2", &["[fd00::1]:80"])], vec![share("c1", &[])]];
-    vec![
-        endpoint::build(&web, &assignment(both)),
-        endpoint::build(&name::members(&web), &assignment(members)),
-        endpoint::build(&name::target(&service("none")), &assignment(vec![])),
-    ]
+    let web = Arrangement { groups: assignment(both), members: Some(assignment(members)) };
+    let none = Arrangement { groups: assignment(vec![]), members: None };
+    [endpoint::build(&service("web"), &web), endpoint::build(&service("none"), &none)].concat()
 }
 
 fn table(mechanisms: &Mechanisms) -> Resource {
     let hosts: Vec<_> =
         hosts().iter().map(|host| route::encode_host(host, &shape_of, mechanisms)).collect();
-    layout::table(ListenerKey::Http, hosts.iter())
+    layout::table(ListenerKey::HTTP, true, hosts.iter())
 }
 
 fn certificates() -> TlsHosts {
@@ -73,7 +67,7 @@ fn certificates() -> TlsHosts {
 }
 
 fn listeners(mechanisms: &Mechanisms) -> Vec<Resource> {
-    let keys = [ListenerKey::Http, ListenerKey::Https].into_iter();
+    let keys = [ListenerKey::HTTP, ListenerKey::HTTPS].into_iter();
     let ready = ready::listener(&gateway());
     let listener = |key| listener::build(key, &gateway(), &certificates(), mechanisms);
     keys.filter_map(listener).chain([ready]).collect()
@@ -163,7 +157,7 @@ fn envoy_accepts_a_certificate_that_is_printed_without_its_key() {
     let refused = json!({ "secrets": [printed.clone()] });
     assert!(envoy::validate(&envoy::bootstrap(refused, 100).to_string()).is_err());
     printed["tls_certificate"]["private_key"] = json!({ "inline_string": key });
-    let listener = listener::build(ListenerKey::Https, &gateway(), &certificates(), &ALL).unwrap();
+    let listener = listener::build(ListenerKey::HTTPS, &gateway(), &certificates(), &ALL).unwrap();
     let resources = json!({ "secrets": [printed], "listeners": [json(&listener)] });
     envoy::validate(&envoy::bootstrap(resources, 100).to_string()).unwrap();
 }
@@ -171,8 +165,8 @@ fn envoy_accepts_a_certificate_that_is_printed_without_its_key() {
 #[test]
 fn a_tls_listener_exists_while_it_has_a_certificate() {
     let none = TlsHosts::default();
-    assert_eq!(listener::build(ListenerKey::Https, &gateway(), &none, &ALL), None);
-    assert!(listener::build(ListenerKey::Http, &gateway(), &none, &ALL).is_some());
+    assert_eq!(listener::build(ListenerKey::HTTPS, &gateway(), &none, &ALL), None);
+    assert!(listener::build(ListenerKey::HTTP, &gateway(), &none, &ALL).is_some());
 }
 
 #[test]

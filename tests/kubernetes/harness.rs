@@ -68,6 +68,8 @@ pub(crate) struct Scenario {
 pub(crate) enum Ground {
     /// Convoy's kinds and its account.
     Prepared,
+    /// The same, and the last member is at the other end of a leased line.
+    Divided,
     /// Machines too.
     Machines,
     /// Machines, and nothing of Convoy's.

@@ -1,9 +1,14 @@
 //! Managed gateways on a real API server, in a namespace that enforces the pod security standard
 //! `restricted`. Nobody runs the Pods here; that they are made says that they are admitted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-use serde_json::Value;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde_json::{Value, json};
 
 use crate::{
     audit,
@@ -26,7 +31,9 @@ scenario! { "infra", &[];
     infra_6_an_invalid_spec_keeps_the_objects,
     infra_7_an_object_of_somebody_else_is_left_alone_and_reported,
     infra_8_a_refusal_is_reported_and_mended,
-    infra_9_the_cluster_removes_what_a_deleted_gateway_had,
+    infra_9_an_alb_config_shares_nothing_with_its_namesake,
+    infra_a_the_cluster_removes_what_a_deleted_gateway_had,
+    infra_b_one_kind_of_gateways_is_enough,
 }
 
 const NAMESPACE: &str = "convoy-system";
@@ -340,12 +347,92 @@ async fn infra_8_a_refusal_is_reported_and_mended(scene: &mut Scene) {
     is_settled(fleet, "more").await;
 }
 
-async fn infra_9_the_cluster_removes_what_a_deleted_gateway_had(scene: &mut Scene) {
+/// Of the guide's name.
+fn alb(ports: &[u16]) -> String {
+    let listeners = ports.iter().map(|port| json!({"port": port, "protocol": "HTTP"}));
+    let tls = [json!({"port": 443, "protocol": "HTTPS"})];
+    json!({
+        "apiVersion": "alibabacloud.com/v1",
+        "kind": "AlbConfig",
+        "metadata": {
+            "name": GATEWAY_NAME,
+            "annotations": {
+                "alb.ingress.kubernetes.io/remote-clusters": "c1,c2",
+                "convoy.dev/replicas": "1",
+                "convoy.dev/size": "2c4g",
+            },
+        },
+        "spec": {
+            "config": {"name": "one-alb-demo", "addressType": "Internet"},
+            "listeners": listeners.chain(tls).collect::<Vec<_>>(),
+        },
+    })
+    .to_string()
+}
+
+/// `KIND alb-NAME -n NAMESPACE` of the guide's name.
+fn albs(kind: &str) -> String {
+    format!("{kind} alb-{GATEWAY_NAME} -n {NAMESPACE}")
+}
+
+async fn infra_9_an_alb_config_shares_nothing_with_its_namesake(scene: &mut Scene) {
+    let fleet = &scene.world.fleet;
+    let the_alb = format!("albconfig {GATEWAY_NAME}");
+    fleet.apply(&alb(&[8001]), "");
+    let provisioned = r#".status.conditions[?(@.type=="Provisioned")].status"#;
+    shows(fleet, &the_alb, provisioned, "True").await;
+    for kind in KINDS {
+        shows(fleet, &albs(kind), ".metadata.ownerReferences[*].kind", "AlbConfig").await;
+        shows(fleet, &guides(kind), ".metadata.ownerReferences[*].kind", "MseIngressConfig").await;
+    }
+    shows(fleet, &albs("service"), ".spec.ports[*].port", "8001 443").await;
+    shows(fleet, &albs("service"), ".spec.ports[*].targetPort", "http-8001 https-443").await;
+    // Each Service and budget is of its own Pods.
+    pods(fleet, &format!("AlbConfig.{GATEWAY_NAME}"), 1).await;
+    pods(fleet, GATEWAY_NAME, 3).await;
+    for (service, count) in [(albs("service"), 1), (guides("service"), 3)] {
+        let selector = fleet.kubectl(&format!("get {service} -ojsonpath={{.spec.selector}}"));
+        let selector: BTreeMap<String, String> = serde_json::from_str(&selector).unwrap();
+        let labels = selector.iter().map(|(key, value)| format!("{key}={value}"));
+        let labels = labels.collect::<Vec<_>>().join(",");
+        let found = fleet.kubectl(&format!("get pods -n {NAMESPACE} -l {labels} -oname"));
+        assert_eq!(found.lines().count(), count, "{labels}: {found}");
+    }
+    let id = |words: &str| {
+        let text = fleet.kubectl(&format!("get {words} -ojsonpath={{.data.tls\\.crt}}"));
+        gateway_of(&STANDARD.decode(text).unwrap())
+    };
+    assert_eq!(id(&albs("secret")), format!("AlbConfig/{GATEWAY_NAME}"));
+    assert_eq!(id(&guides("secret")), format!("MseIngressConfig/{GATEWAY_NAME}"));
+    // What the vendor's columns show; nobody answers yet, so there is no DNSNAME.
+    let table = fleet.kubectl(&format!("get {the_alb}"));
+    let rows: Vec<Vec<&str>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "ALBID", "DNSNAME", "PORT&PROTOCOL", "CERTID", "AGE"]);
+    let listeners = ".status.loadBalancer.listeners[*].portAndProtocol";
+    shows(fleet, &the_alb, listeners, "443/HTTPS 8001/HTTP").await;
+    assert!(table.contains(&format!("AlbConfig/{GATEWAY_NAME}")), "{table}");
+    shows(fleet, &the_alb, ".status.phase", "Pending").await;
+    // A listener comes and goes, and with it its port and nothing else.
+    fleet.apply(&alb(&[8001, 8002]), "");
+    shows(fleet, &albs("service"), ".spec.ports[*].port", "8001 8002 443").await;
+    fleet.apply(&alb(&[8001]), "");
+    shows(fleet, &albs("service"), ".spec.ports[*].port", "8001 443").await;
+    shows(fleet, &guides("service"), ".spec.ports[*].port", "80 443").await;
+    is_settled(fleet, GATEWAY_NAME).await;
+}
+
+/// The gateway that a certificate is for.
+fn gateway_of(pem: &[u8]) -> String {
+    let certificate = CertificateDer::from_pem_slice(pem).unwrap();
+    convoy::identity::gateway_of(&certificate).unwrap().to_string()
+}
+
+async fn infra_a_the_cluster_removes_what_a_deleted_gateway_had(scene: &mut Scene) {
     // Convoy is away.
     let mut last = scene.replicas.pop().unwrap();
     last.process.kill();
     let fleet = &scene.world.fleet;
-    fleet.kubectl("delete mseingressconfig --all");
+    fleet.kubectl("delete mseingressconfig,albconfig --all");
     let label = "app.kubernetes.io/managed-by=convoy,app.kubernetes.io/component=gateway";
     eventually(COLLECTED, "everything of the gateways is gone", || async {
         let kinds = KINDS.join(",");
@@ -355,4 +442,31 @@ async fn infra_9_the_cluster_removes_what_a_deleted_gateway_had(scene: &mut Scen
     })
     .await;
     scene.replicas.push(last);
+}
+
+/// As where Convoy is upgraded before its CRDs, or where nobody wants the other kind.
+async fn infra_b_one_kind_of_gateways_is_enough(scene: &mut Scene) {
+    let crd = "albconfigs.alibabacloud.com";
+    scene.world.fleet.kubectl(&format!("delete crd {crd} --timeout=60s"));
+    let began = Instant::now();
+    scene.start_managing_convoy().await;
+    figure(&format!("ready without the CRD of one kind after {:.1?}", began.elapsed()));
+    let fleet = &scene.world.fleet;
+    fleet.apply(&gateway("alone", 0), "");
+    is_settled(fleet, "alone").await;
+    shows(fleet, "mseingressconfig alone", ".status.phase", "Pending").await;
+    let findings = async || scene.replicas.last().unwrap().admin("/metrics").await.unwrap();
+    let missing = r#"convoy_diagnostics{severity="warning",reason="KindUnavailable"} 1"#;
+    let said = findings().await;
+    assert!(said.contains(missing), "{said}");
+    // It comes, and is used without a restart.
+    fleet.apply(&convoy(&["crds"]), "--server-side");
+    eventually(SETTLE, "the kind is served", || async {
+        fleet.try_kubectl("apply -f -", &alb(&[8001]))
+    })
+    .await;
+    let provisioned = r#".status.conditions[?(@.type=="Provisioned")].status"#;
+    shows(fleet, &format!("albconfig {GATEWAY_NAME}"), provisioned, "True").await;
+    let said = findings().await;
+    assert!(!said.contains("KindUnavailable"), "{said}");
 }

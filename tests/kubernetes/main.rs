@@ -19,11 +19,13 @@ mod faults;
 mod guide;
 mod harness;
 mod hold;
+mod hybrid;
 mod identity;
 mod infra;
 mod install;
 mod isolated;
 mod latency;
+mod line;
 mod members;
 mod paced;
 mod pods;
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         return paced::run(options);
     }
     // The bed's own tests run no Convoy.
-    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO];
+    let bed = vec![pods::SCENARIO, isolated::SCENARIO, services::SCENARIO, line::SCENARIO];
     let scenarios = vec![
         guide::SCENARIO,
         table::scenario(),
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         chart::SCENARIO,
         infra::SCENARIO,
         install::SCENARIO,
+        hybrid::underlay::SCENARIO,
+        hybrid::overlay::SCENARIO,
     ];
     let audited = [scenarios, faults::scenarios()].concat().into_iter().map(audit::audited);
     harness::main(&bed.into_iter().chain(audited).collect::<Vec<_>>())

@@ -60,17 +60,23 @@ async fn members_are_declared_in_every_way(scene: &mut Scene) {
     scene.start_convoy().await;
 }
 
-/// What Argo CD writes for a cluster, with the credentials that `convoy member add` made for c1.
-fn argocd_secret(fleet: &Cluster) -> Value {
-    let secret = fleet.kubectl(&format!("get secret convoy-member-c1 -n {SYSTEM} -ojson"));
+/// `server` and `config` of a cluster of Argo CD, with the credentials that `convoy member add` made.
+pub(crate) fn argocd_access(fleet: &Cluster, id: &str) -> [Value; 2] {
+    let secret = fleet.kubectl(&format!("get secret convoy-member-{id} -n {SYSTEM} -ojson"));
     let secret: Secret = serde_json::from_str(&secret).unwrap();
-    let kubeconfig = String::from_utf8(secret.data.unwrap()["c1"].0.clone()).unwrap();
+    let kubeconfig = String::from_utf8(secret.data.unwrap()[id].0.clone()).unwrap();
     let kubeconfig = json!(Kubeconfig::from_yaml(&kubeconfig).unwrap());
     let cluster = &kubeconfig["clusters"][0]["cluster"];
     let config = json!({
         "bearerToken": kubeconfig["users"][0]["user"]["token"],
         "tlsClientConfig": {"caData": cluster["certificate-authority-data"]},
     });
+    [cluster["server"].clone(), config.to_string().into()]
+}
+
+/// What Argo CD writes for a cluster.
+fn argocd_secret(fleet: &Cluster) -> Value {
+    let [server, config] = argocd_access(fleet, "c1");
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -80,7 +86,7 @@ fn argocd_secret(fleet: &Cluster) -> Value {
             "labels": {"argocd.argoproj.io/secret-type": "cluster"},
             "annotations": {"cluster_id": "c1", "cluster_name": "cluster-demo-1"},
         },
-        "stringData": {"name": "first", "server": cluster["server"], "config": config.to_string()},
+        "stringData": {"name": "first", "server": server, "config": config},
     })
 }
 

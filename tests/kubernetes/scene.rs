@@ -44,13 +44,14 @@ impl Scene {
     pub(crate) async fn open(members: &[&'static str], ground: Ground) -> Scene {
         let world = match ground {
             Ground::Prepared => World::start(members).await,
+            Ground::Divided => World::start_with(members, &members[members.len() - 1..]).await,
             Ground::Machines | Ground::Bare => World::start_with_fleet_nodes(members).await,
         };
         for name in members {
             world.member(name).cluster.kubectl(&format!("create namespace {NAMESPACE}"));
         }
         let kubeconfig = match ground {
-            Ground::Prepared | Ground::Machines => prepare(&world),
+            Ground::Prepared | Ground::Divided | Ground::Machines => prepare(&world),
             Ground::Bare => world.fleet.kubeconfig(),
         };
         let objects = Clusters::of(&world, source(&kubeconfig).await).await;
@@ -95,12 +96,17 @@ impl Scene {
 
     /// The same, for a Convoy that is to reach the member's API at another URL.
     pub(crate) fn declare_at(&self, name: &str, server: &str) {
+        self.declare_as(name, server, &[]);
+    }
+
+    /// The same with further flags.
+    pub(crate) fn declare_as(&self, name: &str, server: &str, flags: &[&str]) {
         let (fleet, member) = (&self.world.fleet, &self.world.member(name).cluster);
         let (of_member, of_fleet) = (member.kubeconfig(), fleet.kubeconfig());
         let (of_member, of_fleet) = (of_member.to_str().unwrap(), of_fleet.to_str().unwrap());
         let words = ["member", "add", "--id", name, "--kubeconfig", of_member];
         let words = [&words[..], &["--server", server, "--fleet-kubeconfig", of_fleet]];
-        convoy(&words.concat());
+        convoy(&[&words.concat(), flags].concat());
     }
 
     /// Starts one more Convoy, and waits until it has read everything.

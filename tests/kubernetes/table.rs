@@ -6,7 +6,7 @@ use crate::{
     bed::Variant,
     harness::{Ground, Order, Play, Scenario, Step},
     latency, members,
-    rows::{Row, balance, canary, control_plane, failover, gateway, subset},
+    rows::{Row, balance, canary, control_plane, failover, gateway, placement, subset},
     status,
 };
 
@@ -15,7 +15,8 @@ pub(crate) const VARIANT: Variant = Variant::Delta;
 
 /// All that speak of the fleet, of its members, or of who serves. The others are about what the gateway
 /// makes of objects, wherever these come from.
-const PLAYED: [RangeInclusive<u16>; 5] = [1..=38, 40..=49, 54..=58, 187..=188, 191..=192];
+const PLAYED: [RangeInclusive<u16>; 6] =
+    [1..=38, 40..=49, 54..=58, 169..=173, 187..=188, 191..=192];
 
 /// The rows that a test shows by its name: `row_016_nine_to_one`.
 fn numbers(name: &str) -> BTreeSet<u16> {
@@ -29,6 +30,7 @@ pub(crate) fn scenario() -> Scenario {
     let shared = [
         gateway::rows(),
         balance::rows(),
+        placement::rows(),
         subset::rows(),
         canary::rows(),
         control_plane::rows(),

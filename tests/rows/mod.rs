@@ -9,6 +9,7 @@ pub(crate) mod canary;
 pub(crate) mod control_plane;
 pub(crate) mod failover;
 pub(crate) mod gateway;
+pub(crate) mod placement;
 pub(crate) mod subset;
 
 use std::pin::Pin;

@@ -36,7 +36,7 @@ const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
 /// nothing else. Run it again to renew the token or to change what is said about the cluster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Id of the cluster, as `mse.alibabacloud.com/remote-clusters` names it
+    /// Id of the cluster, as the annotation `remote-clusters` of a gateway names it
     #[arg(long, value_parser = member_id)]
     id: MemberId,
     /// Kubeconfig of the cluster, of somebody who may create the account
@@ -109,10 +109,7 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
     writeln!(out, "account {namespace}/{MEMBER_ACCOUNT} in cluster {id}")?;
     writeln!(out, "Secret {namespace}/{} in the fleet", secret::name(id))?;
     writeln!(out, "the token is good until {until}; run this again before then")?;
-    writeln!(
-        out,
-        "a gateway uses the cluster when mse.alibabacloud.com/remote-clusters names {id}"
-    )?;
+    writeln!(out, "a gateway uses the cluster when its annotation remote-clusters names {id}")?;
     Ok(())
 }
 

@@ -6,25 +6,25 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, Preconditions},
+    api::{
+        ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+    },
 };
 use serde_json::json;
 
 use crate::{
-    api::MseIngressConfig,
+    api::{AlbConfig, MseIngressConfig},
     cli::member::{FleetFlags, MANAGER, secret},
-    key::MemberId,
+    gateway::remote_clusters_key,
+    key::{GatewayId, MemberId, ObjectKind, ObjectName},
     rbac::MEMBER_ACCOUNT,
     source::registry::DEFAULT_NAMESPACES,
 };
 
-/// Annotation of a gateway: its members.
-const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
-
 /// Delete the Secret with which `convoy member add` declared a cluster
 ///
 /// This takes Convoy's access away, and no endpoint: a cluster leaves a gateway when
-/// `mse.alibabacloud.com/remote-clusters` names it no longer.
+/// its annotation `remote-clusters` names it no longer.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Id of the cluster
@@ -57,20 +57,21 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
         bail!("Secret {}/{name} was not made by `convoy member add`", args.namespace);
     }
 
-    let gateways: Api<MseIngressConfig> = Api::all(fleet.clone());
     for Naming { gateway, version, rest } in naming(&fleet, &id).await? {
+        let GatewayId { kind, name } = &gateway;
         if !args.from_gateways {
-            writeln!(out, "MseIngressConfig {gateway} names {id} still, and keeps its endpoints")?;
+            writeln!(out, "{kind} {name} names {id} still, and keeps its endpoints")?;
             continue;
         }
         // Not over an edit that somebody has made meanwhile.
-        let annotations = json!({REMOTE_CLUSTERS: rest});
+        let annotations = json!({remote_clusters_key(*kind): rest});
         let patch = json!({"metadata": {"resourceVersion": version, "annotations": annotations}});
         let params =
             PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let patched = gateways.patch_metadata(&gateway, &params, &Patch::Merge(&patch)).await;
-        patched.with_context(|| format!("take {id} out of MseIngressConfig {gateway}"))?;
-        writeln!(out, "MseIngressConfig {gateway} names {id} no longer")?;
+        let gateways = gateways(&fleet, *kind);
+        let patched = gateways.patch_metadata(&name.name, &params, &Patch::Merge(&patch)).await;
+        patched.with_context(|| format!("take {id} out of {kind} {name}"))?;
+        writeln!(out, "{kind} {name} names {id} no longer")?;
     }
 
     // Not one that somebody made anew in the meantime.
@@ -88,25 +89,36 @@ pub(super) async fn run(args: &Args, out: &mut impl Write) -> Result<()> {
 
 /// A gateway that names the member.
 struct Naming {
-    gateway: String,
+    gateway: GatewayId,
     version: Option<String>,
     /// The annotation without the member.
     rest: String,
 }
 
-/// The gateways that name the member. A fleet without the CRD has none.
-async fn naming(fleet: &Client, id: &MemberId) -> Result<Vec<Naming>> {
-    let gateways: Api<MseIngressConfig> = Api::all(fleet.clone());
-    let list = match gateways.list_metadata(&ListParams::default()).await {
-        Ok(list) => list.items,
-        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-        Err(error) => return Err(error).context("list MseIngressConfigs"),
+fn gateways(fleet: &Client, kind: ObjectKind) -> Api<DynamicObject> {
+    let resource = match kind == ObjectKind::AlbConfig {
+        true => ApiResource::erase::<AlbConfig>(&()),
+        false => ApiResource::erase::<MseIngressConfig>(&()),
     };
-    let naming = list.into_iter().filter_map(|gateway: PartialObjectMeta<MseIngressConfig>| {
-        let rest = without(gateway.annotations().get(REMOTE_CLUSTERS)?, id)?;
-        Some(Naming { gateway: gateway.name_any(), version: gateway.resource_version(), rest })
-    });
-    Ok(naming.collect())
+    Api::all_with(fleet.clone(), &resource)
+}
+
+/// The gateways that name the member. A fleet without the CRD of a kind has none of it.
+async fn naming(fleet: &Client, id: &MemberId) -> Result<Vec<Naming>> {
+    let mut all = Vec::new();
+    for kind in GatewayId::KINDS {
+        let list = match gateways(fleet, kind).list_metadata(&ListParams::default()).await {
+            Ok(list) => list.items,
+            Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("list {kind}s")),
+        };
+        all.extend(list.into_iter().filter_map(|own| {
+            let rest = without(own.annotations().get(remote_clusters_key(kind))?, id)?;
+            let gateway = GatewayId { kind, name: ObjectName::cluster_scoped(&own.name_any()) };
+            Some(Naming { gateway, version: own.resource_version(), rest })
+        }));
+    }
+    Ok(all)
 }
 
 /// The list without the member; `None` if it is not in it.

@@ -228,8 +228,12 @@ fn answer(
         let status = json!({"token": "t0ken", "expirationTimestamp": "2027-01-01T00:00:00Z"});
         return fake_api::ok(&json!({"metadata": {}, "spec": {"audiences": []}, "status": status}));
     }
-    if path.ends_with("/mseingressconfigs") {
-        let annotations = json!({"mse.alibabacloud.com/remote-clusters": answers.gateways});
+    let prefixes = [
+        ("/mseingressconfigs", "mse.alibabacloud.com"),
+        ("/albconfigs", "alb.ingress.kubernetes.io"),
+    ];
+    if let Some((_, prefix)) = prefixes.iter().find(|(plural, _)| path.ends_with(plural)) {
+        let annotations = json!({format!("{prefix}/remote-clusters"): answers.gateways});
         let item = json!({"metadata": {"name": "edge", "annotations": annotations}});
         return fake_api::ok(&json!({
             "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
@@ -303,17 +307,24 @@ async fn remove_takes_no_endpoint_away_unless_asked_to() {
                           "labels": labels});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
     const DELETE: &str = "DELETE /api/v1/namespaces/convoy-system/secrets/convoy-member-c1";
-    const EDIT: &str = "PATCH /apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs/edge";
+    const EDITS: [&str; 2] = [
+        "PATCH /apis/mse.alibabacloud.com/v1alpha1/mseingressconfigs/edge",
+        "PATCH /apis/alibabacloud.com/v1/albconfigs/edge",
+    ];
 
     let answers = Answers { gateways: "c1,c2", secret, ..Answers::default() };
     let (asked, out) = writes(&["remove", "--id", "c1"], &answers).await;
     assert_eq!(asked, [DELETE]);
     let out = out.unwrap();
-    assert!(out.contains("MseIngressConfig edge names c1 still"), "{out}");
+    for kind in ["MseIngressConfig", "AlbConfig"] {
+        assert!(out.contains(&format!("{kind} edge names c1 still")), "{out}");
+    }
 
     let command = ["remove", "--id", "c1", "--from-gateways"];
     let (asked, out) = writes(&command, &answers).await;
-    assert_eq!(asked, [EDIT, DELETE]);
+    assert_eq!(asked, [&EDITS[..], &[DELETE]].concat());
     let out = out.unwrap();
-    assert!(out.contains("MseIngressConfig edge names c1 no longer"), "{out}");
+    for kind in ["MseIngressConfig", "AlbConfig"] {
+        assert!(out.contains(&format!("{kind} edge names c1 no longer")), "{out}");
+    }
 }

@@ -1,6 +1,9 @@
 //! Hosts: assembled from their Ingresses, and the targets and Secrets they use.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -8,7 +11,7 @@ use crate::{
     engine::{Stages, findings::Row},
     ingress::{CertState, DefaultCertificate, HostRow, assemble},
     key::ObjectName,
-    model::{Host, ListenerKey},
+    model::{Host, ListenerKey, Transport},
 };
 
 use super::{Changed, GatewayState};
@@ -17,20 +20,8 @@ use super::{Changed, GatewayState};
 #[derive(Debug)]
 pub(super) struct HostState {
     pub(super) row: HostRow,
-    /// The encoded virtual host of the plaintext listener.
-    pub(super) http: Option<Bytes>,
-    /// The encoded virtual host of the TLS listener, closed where the host has no certificate.
-    pub(super) https: Option<Bytes>,
-}
-
-impl HostState {
-    /// The encoded virtual host on a listener.
-    pub(super) fn encoded(&self, listener: ListenerKey) -> Option<&Bytes> {
-        match listener {
-            ListenerKey::Http => self.http.as_ref(),
-            ListenerKey::Https => self.https.as_ref(),
-        }
-    }
+    /// The encoded virtual host of each listener that it is on.
+    pub(super) encoded: BTreeMap<ListenerKey, Bytes>,
 }
 
 impl GatewayState {
@@ -41,10 +32,11 @@ impl GatewayState {
         stages: &mut Stages<'_>,
         changed: &mut Changed,
     ) {
+        let listeners: Vec<_> = self.gateway.listeners.keys().copied().collect();
         for host in hosts {
             let contributors = self.contributors.get(&host).into_iter().flatten();
             let rows: Vec<_> = contributors
-                .filter_map(|(_, ingress)| stages.ingresses.get(ingress).cloned())
+                .filter_map(|(_, ingress)| stages.ingresses.get(ingress, self.dialect()))
                 .collect();
             let (next, diags) = if rows.is_empty() {
                 (None, Vec::new())
@@ -53,10 +45,10 @@ impl GatewayState {
                 let certs = |secret: &ObjectName| {
                     CertState::of(stages.store.secret(secret).map(Arc::as_ref))
                 };
-                let (row, diags) = assemble(&host, &rows, &certs);
+                let (row, diags) = assemble(&host, &rows, &listeners, &certs);
                 (Some(row), diags)
             };
-            stages.findings.set(Row::Host(self.gateway.id.name.clone(), host.clone()), diags);
+            stages.findings.set(Row::Host(self.gateway.id.clone(), host.clone()), diags);
             self.replace_host(host, next, stages, changed);
         }
     }
@@ -77,7 +69,7 @@ impl GatewayState {
             old.map(|row| (row.targets.clone(), row.secrets.clone())).unwrap_or_default();
         let (new_targets, new_secrets) =
             next.as_ref().map(|row| (row.targets.clone(), row.secrets.clone())).unwrap_or_default();
-        let gateway = &self.gateway.id.name;
+        let gateway = &self.gateway.id;
         for target in new_targets.difference(&old_targets) {
             self.targets.start_use(target, &host, gateway, stages);
         }
@@ -95,7 +87,7 @@ impl GatewayState {
         match next {
             // The cached bytes are stale, and replaced by the stage that encodes.
             Some(row) => {
-                _ = self.hosts.insert(host.clone(), HostState { row, http: None, https: None })
+                _ = self.hosts.insert(host.clone(), HostState { row, encoded: BTreeMap::new() })
             }
             None => _ = self.hosts.remove(&host),
         }
@@ -112,7 +104,15 @@ impl GatewayState {
     }
 }
 
-/// What of a host the TLS listener depends on.
-fn certificates(row: &HostRow) -> (Option<&ObjectName>, Option<&DefaultCertificate>) {
-    (row.certificate.as_ref(), row.default_certificate.as_ref())
+/// What of a host TLS listeners depend on: which of them it is on, and with what.
+fn certificates(
+    row: &HostRow,
+) -> (Vec<ListenerKey>, Option<&ObjectName>, Option<&DefaultCertificate>) {
+    let is_served =
+        |key: &&ListenerKey| row.certificate.is_some() && key.transport == Transport::Tls;
+    (
+        row.on.keys().filter(is_served).copied().collect(),
+        row.certificate.as_ref(),
+        row.default_certificate.as_ref(),
+    )
 }

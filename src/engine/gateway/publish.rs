@@ -1,12 +1,12 @@
 //! From changed rows to changed resources: hosts, tables, listeners and certificates.
 
-use std::{collections::BTreeSet, iter, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     engine::{Stages, Work},
     ingress::tls_hosts,
     key::ObjectName,
-    model::{Host, ListenerKey, VirtualHost, name},
+    model::{Certificates, Host, ListenerKey, TlsHosts, Transport, name},
     resources,
     snapshot::{Kind, Resource},
 };
@@ -57,10 +57,35 @@ impl GatewayState {
             self.encode_host(host, stages);
         }
         if changed.listeners {
-            self.tls = tls_hosts(self.hosts.iter().map(|(host, state)| (host, &state.row)));
-            for key in [ListenerKey::Http, ListenerKey::Https] {
-                self.build_listener(key, stages, writes);
+            for key in self.gone.iter().copied() {
+                remove_listener(key, writes);
             }
+            self.gone.clear();
+            let mut certificates = Certificates::default();
+            for key in self.gateway.listeners.keys().copied() {
+                let hosts = self.hosts.iter().map(|(host, state)| (host, &state.row));
+                let tls = match key.transport {
+                    Transport::Plaintext => TlsHosts::default(),
+                    Transport::Tls => tls_hosts(key, hosts),
+                };
+                let mechanisms = &stages.settings.mechanisms;
+                match resources::listener::build(key, &self.gateway, &tls, mechanisms) {
+                    Some(listener) => {
+                        self.open.insert(key);
+                        let secrets: BTreeSet<_> =
+                            tls.chains.iter().map(|(_, secret)| secret.clone()).collect();
+                        if !secrets.is_empty() {
+                            certificates.insert(key, secrets);
+                        }
+                        writes.push(Write::put(listener, stages.work));
+                    }
+                    None => {
+                        self.open.remove(&key);
+                        remove_listener(key, writes);
+                    }
+                }
+            }
+            self.certificates = Arc::new(certificates);
             writes.push(Write::put(resources::ready::listener(&self.gateway), stages.work));
             writes.push(match &self.gateway.tracing {
                 Some(tracing) => {
@@ -74,42 +99,28 @@ impl GatewayState {
         }
     }
 
-    fn build_listener(&self, key: ListenerKey, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
-        let mechanisms = &stages.settings.mechanisms;
-        match resources::listener::build(key, &self.gateway, &self.tls, mechanisms) {
-            Some(listener) => writes.push(Write::put(listener, stages.work)),
-            None => {
-                let name: Arc<str> = name::listener(key).into();
-                writes.push(Write::remove((Kind::Listener, name.clone())));
-                writes.push(Write::remove((Kind::Route, name)));
-            }
-        }
-    }
-
     fn encode_host(&mut self, host: &Host, stages: &mut Stages<'_>) {
         let Some(state) = self.hosts.get_mut(host) else { return };
         let shape_of = |target: &_| self.targets.shape(target);
         let mechanisms = &stages.settings.mechanisms;
         let work = &mut *stages.work;
-        let mut encode = |virtual_host: &_| {
+        let encode = |(key, virtual_host): (&ListenerKey, &_)| {
             let bytes = resources::route::encode_host(virtual_host, &shape_of, mechanisms);
             work.bytes_encoded += bytes.len() as u64;
-            bytes
+            (*key, bytes)
         };
-        state.http = state.row.http.as_ref().map(&mut encode);
-        state.https = match (&state.row.https, &state.row.http) {
-            (Some(virtual_host), _) => Some(encode(virtual_host)),
-            // Without a virtual host of its own, a wildcard's would answer for it (A48).
-            (None, Some(_)) => Some(encode(&VirtualHost::closed(host.clone()))),
-            (None, None) => None,
-        };
+        state.encoded = state.row.on.iter().map(encode).collect();
     }
 
     fn wrap_tables(&self, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
-        let has_tls = !self.tls.chains.is_empty();
-        for key in iter::once(ListenerKey::Http).chain(has_tls.then_some(ListenerKey::Https)) {
-            let hosts = self.hosts.values().filter_map(|state| state.encoded(key));
-            let table = resources::layout::table(key, hosts);
+        let ready = self.gateway.ready_listener();
+        for key in self.gateway.listeners.keys().copied() {
+            // A TLS listener that is not there has no table, unless it answers for readiness.
+            if key != ready && !self.open.contains(&key) {
+                continue;
+            }
+            let hosts = self.hosts.values().filter_map(|state| state.encoded.get(&key));
+            let table = resources::layout::table(key, key == ready, hosts);
             // An unchanged table is dropped by the commit, for its version is the same.
             stages.work.bytes_copied += table.message().len() as u64;
             writes.push(Write::put_wrapped(table, stages.work));
@@ -137,4 +148,10 @@ impl GatewayState {
             }
         }
     }
+}
+
+fn remove_listener(key: ListenerKey, writes: &mut Vec<Write>) {
+    let name = name::listener(key);
+    writes.push(Write::remove((Kind::Listener, name.clone())));
+    writes.push(Write::remove((Kind::Route, name)));
 }

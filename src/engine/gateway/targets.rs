@@ -9,7 +9,8 @@ use std::{
 use crate::{
     diag::{Diag, Field},
     engine::{Stages, findings::Row},
-    key::{MemberId, ObjectName},
+    gateway::proximity,
+    key::{GatewayId, MemberId, ObjectName},
     member::{self, Issue, Offer},
     model::{Action, Arrangement, Form, Host, Shape, Target, name},
     resources,
@@ -49,7 +50,7 @@ impl Targets {
         &mut self,
         target: &Arc<Target>,
         host: &Host,
-        gateway: &ObjectName,
+        gateway: &GatewayId,
         stages: &mut Stages<'_>,
     ) {
         let state = self.rows.entry(target.clone()).or_insert_with(|| {
@@ -95,7 +96,7 @@ impl Targets {
     fn remove(
         &mut self,
         target: &Target,
-        gateway: &ObjectName,
+        gateway: &GatewayId,
         stages: &mut Stages<'_>,
     ) -> Option<TargetState> {
         let state = self.rows.remove(target)?;
@@ -112,7 +113,7 @@ impl Targets {
     }
 
     /// The gateway is deleted.
-    pub(super) fn withdraw(&self, gateway: &ObjectName, stages: &mut Stages<'_>) {
+    pub(super) fn withdraw(&self, gateway: &GatewayId, stages: &mut Stages<'_>) {
         for state in self.rows.values() {
             stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         }
@@ -134,7 +135,7 @@ impl Stages<'_> {
     }
 
     /// The gateway no longer uses the Service. If nobody does, nobody is told about it.
-    fn end_use(&mut self, service: &ObjectName, gateway: &ObjectName) {
+    fn end_use(&mut self, service: &ObjectName, gateway: &GatewayId) {
         if self.shards.end_use(service, gateway) {
             for (member, _) in self.store.members() {
                 self.findings.set(Row::Shards(service.clone(), member.clone()), Vec::new());
@@ -189,20 +190,14 @@ impl GatewayState {
             let kept = parts(&state.name, &new.shape);
             let had = old.as_ref().map(|old| parts(&state.name, &old.shape)).unwrap_or_default();
             writes.extend(had.difference(&kept).cloned().map(Write::remove));
-            let groups = target.chain.len();
-            let clusters = resources::cluster::build(&state.name, &new.shape, groups, mechanisms);
+            let clusters = resources::cluster::build(target, &new.shape, mechanisms);
             writes.extend(clusters.into_iter().map(|cluster| Write::put(cluster, stages.work)));
             // The form decides the name that routes use, and how they retry.
             changed.hosts.extend(state.users.iter().cloned());
         }
         if old.as_ref().map(|old| &old.arrangement) != Some(&new.arrangement) {
-            let Arrangement { groups, members } = &new.arrangement;
-            let groups = resources::endpoint::build(&state.name, groups);
-            writes.push(Write::put(groups, stages.work));
-            if let Some(members) = members {
-                let members = resources::endpoint::build(&name::members(&state.name), members);
-                writes.push(Write::put(members, stages.work));
-            }
+            let assignments = resources::endpoint::build(target, &new.arrangement);
+            writes.extend(assignments.into_iter().map(|own| Write::put(own, stages.work)));
         }
         if old.as_ref().map(|old| &old.issues) != Some(&new.issues) {
             self.targets.reporting.insert(target.clone());
@@ -225,6 +220,7 @@ impl GatewayState {
             .map(|(member, locality, is_unread)| Offer {
                 member,
                 locality,
+                rank: proximity(&self.gateway, locality),
                 services: stages.shards.of_member(member).unwrap_or(&none),
                 is_unread: *is_unread,
             })
@@ -239,7 +235,7 @@ impl GatewayState {
     }
 
     fn drop_one(&mut self, target: &Arc<Target>, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {
-        let gateway = &self.gateway.id.name;
+        let gateway = &self.gateway.id;
         let Some(state) = self.targets.remove(target, gateway, stages) else { return };
         stages.findings.set(Row::Target(gateway.clone(), state.name.clone()), Vec::new());
         let built = state.built.iter();
@@ -253,7 +249,7 @@ impl GatewayState {
             let Some(state) = self.targets.rows.get(&target) else { continue };
             let issues = state.built.iter().flat_map(|built| &built.issues);
             let diags = issues.flat_map(|issue| self.on_routes(issue, &target, &state.users));
-            let row = Row::Target(self.gateway.id.name.clone(), state.name.clone());
+            let row = Row::Target(self.gateway.id.clone(), state.name.clone());
             let diags: BTreeSet<_> = diags.collect();
             stages.findings.set(row, diags.into_iter().collect());
         }
@@ -261,7 +257,7 @@ impl GatewayState {
 
     fn on_routes(&self, issue: &Issue, target: &Target, users: &BTreeSet<Host>) -> Vec<Diag> {
         let rows = users.iter().filter_map(|host| Some(&self.hosts.get(host)?.row));
-        let routes = rows.flat_map(|row| [&row.http, &row.https]).flatten().flat_map(|h| &h.routes);
+        let routes = rows.flat_map(|row| row.on.values()).flat_map(|h| &h.routes);
         let arms = routes.flat_map(|route| match &route.action {
             Action::Forward(forward) => forward.arms.as_slice(),
             Action::RedirectToHttps | Action::Deny => &[],

@@ -1,20 +1,16 @@
 use super::*;
-use crate::{
-    key::{GatewayId, ObjectName},
-    model::{Edge, Port},
-};
+use crate::model::Preference;
 
 fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
     Gateway {
         id: GatewayId::mse(name),
         members: Vec::new().into(),
+        preference: Preference::default(),
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
-        http_port: Port::direct(80),
-        https_port: Port::direct(443),
+        listeners: [].into(),
         ready_port: 19003,
         access_log: false,
         tracing: None,
-        edge: Edge::DEFAULT,
         class_rule,
         watch_namespace: watch.map(Into::into),
     }
@@ -40,9 +36,9 @@ fn ingress(annotation: Option<&str>, class: Option<&str>) -> Ingress {
 fn class(name: &str, gateway: Option<&str>, is_default: bool) -> IngressClass {
     IngressClass {
         name: ObjectName::cluster_scoped(name),
-        controller: CONTROLLER.into(),
+        controller: "mse.alibabacloud.com/ingress".into(),
         parameters: gateway.map(|gateway| ClassParameters {
-            api_group: API_GROUP.into(),
+            api_group: "mse.alibabacloud.com".into(),
             kind: "MseIngressConfig".into(),
             name: gateway.into(),
         }),
@@ -110,6 +106,32 @@ fn only_our_controller_and_kind_bind() {
         let x = gateway("x", exactly("foo"), None);
         assert!(attaches(&x, &ingress(None, Some("foo")), &classes), "{unbound:?}");
         assert!(!attaches(&x, &ingress(None, None), &classes), "{unbound:?}");
+    }
+}
+
+#[test]
+fn each_controller_binds_gateways_of_its_kind() {
+    let alb = |controller: &str, group: &str, kind: &str| {
+        let mut class = class("alb", Some("x"), false);
+        class.controller = controller.into();
+        let parameters = class.parameters.as_mut().unwrap();
+        (parameters.api_group, parameters.kind) = (group.into(), kind.into());
+        class
+    };
+    let (own, other) = (GatewayId::alb("x"), GatewayId::mse("x"));
+    let named = ingress(None, Some("alb"));
+    for (class, expect) in [
+        (alb("ingress.k8s.alibabacloud/alb", "alibabacloud.com", "AlbConfig"), true),
+        (alb("ingress.k8s.alibabacloud/alb", "alibabacloud.com", "MseIngressConfig"), false),
+        (alb("ingress.k8s.alibabacloud/alb", "mse.alibabacloud.com", "AlbConfig"), false),
+        (alb("mse.alibabacloud.com/ingress", "alibabacloud.com", "AlbConfig"), false),
+    ] {
+        let classes = Classes::new([&class]);
+        let serves = |id: &GatewayId| {
+            let gateway = Gateway { id: id.clone(), ..gateway("x", ClassRule::None, None) };
+            attaches(&gateway, &named, &classes)
+        };
+        assert_eq!((serves(&own), serves(&other)), (expect, false), "{class:?}");
     }
 }
 

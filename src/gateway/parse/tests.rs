@@ -1,9 +1,13 @@
 use super::*;
 use crate::{
-    api::{Common, IngressLocal, IngressSection, Instance, Monitor, Tracing},
-    gateway::knobs::OTLP_ENDPOINT,
-    key::ObjectName,
+    api::{
+        Common, IngressLocal, IngressSection, Instance, Monitor, MseIngressConfigSpec, Sampling,
+        Tracing,
+    },
+    gateway::knobs::{HTTP_PORT, HTTPS_PORT, OTLP_ENDPOINT},
 };
+
+const REMOTE_CLUSTERS: &str = "mse.alibabacloud.com/remote-clusters";
 
 fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfigSpec) -> store::Gateway {
     store::Gateway {
@@ -11,7 +15,7 @@ fn gateway(annotations: &[(&str, &str)], spec: MseIngressConfigSpec) -> store::G
         uid: "".into(),
         generation: 0,
         annotations: annotations.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
-        spec,
+        spec: GatewaySpec::Mse(spec),
     }
 }
 
@@ -62,8 +66,10 @@ fn ports_come_from_the_defaults_unless_annotated() {
         (&[(READY_PORT, "443")], None),
     ] {
         let (gateway, diags) = run(&gateway(annotations, MseIngressConfigSpec::default()));
-        let ports =
-            gateway.map(|own| (own.http_port.public, own.https_port.public, own.ready_port));
+        let port = |own: &Gateway, key| own.listeners[&key].port.public;
+        let ports = gateway.map(|own| {
+            (port(&own, ListenerKey::HTTP), port(&own, ListenerKey::HTTPS), own.ready_port)
+        });
         assert_eq!(ports, expect, "{annotations:?}: {diags:?}");
     }
     let (_, diags) = run(&gateway(&[(HTTP_PORT, "x")], MseIngressConfigSpec::default()));
@@ -85,9 +91,10 @@ fn ports_below_1024_are_bound_where_no_privilege_is_needed() {
         let (gateway, diags) =
             parse(&gateway(annotations, MseIngressConfigSpec::default()), &defaults);
         let ports = gateway.map(|own| {
-            let (http, https) = (own.http_port, own.https_port);
-            let Port { public, bound } = http;
-            format!("{public}>{bound} {}>{} {}", https.public, https.bound, own.ready_port)
+            let ports = own.listeners.values().map(|own| own.port);
+            let ports: String =
+                ports.map(|Port { public, bound }| format!("{public}>{bound} ")).collect();
+            format!("{ports}{}", own.ready_port)
         });
         assert_eq!(ports.as_deref(), expect, "{annotations:?}: {diags:?}");
     }
@@ -228,5 +235,135 @@ fn fault_s02_an_account_is_named_with_its_namespace() {
         let (gateway, diags) = run(&object);
         assert!(gateway.is_some(), "{text}: the gateway is served");
         assert_eq!(diags.len(), findings, "{text}: {diags:?}");
+    }
+}
+
+fn alb(spec: &str) -> store::Gateway {
+    let spec = GatewaySpec::Alb(serde_json::from_str(spec).unwrap());
+    store::Gateway { spec, ..gateway(&[], MseIngressConfigSpec::default()) }
+}
+
+#[test]
+fn an_alb_has_the_listeners_that_it_declares() {
+    let defaults = GatewayDefaults { unprivileged_ports: true, ..GatewayDefaults::default() };
+    for (spec, expect) in [
+        (
+            r#"{"listeners": [{"port": 8001, "protocol": "HTTP"}]}"#,
+            "http-8001>8001 idle 15 try 60 h2 gzip",
+        ),
+        (r#"{"listeners": [{}]}"#, "http-80>8080 idle 15 try 60 h2 gzip"),
+        (
+            r#"{"listeners": [{"port": 443, "protocol": "HTTPS", "idleTimeout": 60, "requestTimeout": 5,
+                "http2Enabled": false, "gzipEnabled": false}]}"#,
+            "https-443>8443 idle 60 try 5",
+        ),
+        // Both would be bound to 8080.
+        (
+            r#"{"listeners": [{"port": 8080}, {"port": 80}]}"#,
+            "http-80>16080 idle 15 try 60 h2 gzip, http-8080>8080 idle 15 try 60 h2 gzip",
+        ),
+        (
+            r#"{"listeners": [{"aclConfig": {"aclType": "White", "aclEntries": ["10.0.0.0/8"]}},
+                {"port": 81, "aclConfig": {"aclType": "Black", "aclEntries": ["10.0.0.1", "fd00::/8"]}}]}"#,
+            "http-80>8080 idle 15 try 60 h2 gzip only 1, http-81>8081 idle 15 try 60 h2 gzip except 2",
+        ),
+    ] {
+        let (gateway, diags) = parse(&alb(spec), &defaults);
+        let shown = gateway.map(|own| own.listeners.iter().map(shown).collect::<Vec<_>>());
+        assert_eq!(shown.unwrap_or_default().join(", "), expect, "{spec}: {diags:?}");
+        assert_eq!(diags, [], "{spec}");
+    }
+}
+
+fn shown((key, own): (&ListenerKey, &Listener)) -> String {
+    use crate::model::{Access, Edge, name};
+    let Edge { idle_timeout, request_timeout, http2, gzip, access, .. } = &own.edge;
+    let access = match access {
+        Access::Open => String::new(),
+        Access::Only(ranges) => format!(" only {}", ranges.len()),
+        Access::Except(ranges) => format!(" except {}", ranges.len()),
+    };
+    format!(
+        "{}>{} idle {} try {}{}{}{access}",
+        name::listener(*key),
+        own.port.bound,
+        idle_timeout.as_secs(),
+        request_timeout.unwrap_or_default().as_secs(),
+        if *http2 { " h2" } else { "" },
+        if *gzip { " gzip" } else { "" },
+    )
+}
+
+#[test]
+fn an_alb_that_cannot_be_served_as_it_asks_is_no_gateway() {
+    for (listeners, expect) in [
+        ("[]", "spec.listeners"),
+        (r#"[{"port": 0}]"#, "spec.listeners[0].port"),
+        (r#"[{"port": 65536}]"#, "spec.listeners[0].port"),
+        (r#"[{}, {"port": 80}]"#, "spec.listeners[1].port"),
+        (r#"[{"protocol": "TCP"}]"#, "spec.listeners[0].protocol"),
+        (r#"[{"protocol": "HTTPS", "caEnabled": true}]"#, "spec.listeners[0].caEnabled"),
+        (r#"[{"idleTimeout": 0}]"#, "spec.listeners[0].idleTimeout"),
+        (r#"[{"requestTimeout": 86401}]"#, "spec.listeners[0].requestTimeout"),
+        (
+            r#"[{"aclConfig": {"aclType": "White", "aclIds": ["acl-1"], "aclEntries": ["10.0.0.0/8"]}}]"#,
+            "spec.listeners[0].aclConfig.aclIds",
+        ),
+        (r#"[{"aclConfig": {"aclType": "White"}}]"#, "spec.listeners[0].aclConfig.aclEntries"),
+        (
+            r#"[{"aclConfig": {"aclType": "Black", "aclEntries": ["10.0.0.0/33", "10.0.0.0/8"]}}]"#,
+            "spec.listeners[0].aclConfig.aclEntries",
+        ),
+        (
+            r#"[{"aclConfig": {"aclEntries": ["10.0.0.0/8"]}}]"#,
+            "spec.listeners[0].aclConfig.aclType",
+        ),
+    ] {
+        let object = alb(&format!(r#"{{"listeners": {listeners}}}"#));
+        let (gateway, diags) = parse(&object, &GatewayDefaults::default());
+        let fields: Vec<_> = diags.iter().map(|diag| diag.field.as_str()).collect();
+        assert_eq!(fields.join(" "), expect, "{listeners}: {diags:?}");
+        assert_eq!(gateway, None, "{listeners}");
+    }
+}
+
+#[test]
+fn an_alb_says_what_has_no_effect() {
+    let object = alb(r#"{"listeners": [{"port": 80}, {"port": 443, "protocol": "QUIC"},
+            {"port": 444, "protocol": "HTTPS", "certificates": [{"CertificateId": "1", "IsDefault": true}]}]}"#);
+    let (gateway, diags) = parse(&object, &GatewayDefaults::default());
+    let listeners: Vec<_> = gateway.unwrap().listeners.into_keys().collect();
+    assert_eq!(listeners.len(), 2, "{listeners:?}");
+    let fields: Vec<_> = diags.iter().map(|diag| diag.field.as_str()).collect();
+    assert_eq!(fields, ["spec.listeners[1].protocol", "spec.listeners[2].certificates"]);
+    assert!(diags.iter().all(|diag| diag.reason == Reason::UnsupportedField), "{diags:?}");
+}
+
+#[test]
+fn an_alb_says_in_annotations_how_many_envoys_it_has_and_how_large() {
+    for (annotations, expect, findings) in [
+        (&[][..], (Size::DEFAULT, None), 0),
+        (&[("convoy.dev/replicas", " 2 "), ("convoy.dev/size", "2c4g")], (Size::C2G4, Some(2)), 0),
+        (&[("convoy.dev/replicas", "0")], (Size::DEFAULT, Some(0)), 0),
+        (&[("convoy.dev/replicas", "31"), ("convoy.dev/size", "2C4G")], (Size::DEFAULT, None), 2),
+        (&[("convoy.dev/replicas", "-1")], (Size::DEFAULT, None), 1),
+    ] {
+        let object = gateway(annotations, MseIngressConfigSpec::default());
+        let object =
+            store::Gateway { annotations: object.annotations, ..alb("{\"listeners\": [{}]}") };
+        let (parsed, diags) = run(&object);
+        assert_eq!(diags.len(), findings, "{annotations:?}: {diags:?}");
+        let instance = crate::gateway::Instance::new(&object, &parsed.unwrap());
+        assert_eq!((instance.size, instance.replicas), expect, "{annotations:?}");
+    }
+}
+
+/// A listener there would keep the Envoy from starting, or the other way round.
+#[test]
+fn a_managed_gateway_does_not_listen_where_its_envoys_have_their_metrics() {
+    let object = alb(r#"{"listeners": [{"port": 19001}]}"#);
+    for (unprivileged_ports, expect) in [(false, true), (true, false)] {
+        let defaults = GatewayDefaults { unprivileged_ports, ..GatewayDefaults::default() };
+        assert_eq!(parse(&object, &defaults).0.is_some(), expect, "{unprivileged_ports}");
     }
 }

@@ -7,20 +7,22 @@
 mod config;
 mod pod;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use k8s_openapi::ByteString;
+use kube::Resource as _;
 use serde_json::{Value, json};
 
 use crate::{
+    api::{AlbConfig, MseIngressConfig},
     gateway::Instance,
     identity::authority::Issued,
     infra::{
         Certificates, Options, ServiceType,
         name::{labels, object_name, selector},
     },
-    key::GatewayId,
-    model::Port,
+    key::{GatewayId, ObjectKind},
+    model::{ListenerKey, Port, name},
 };
 
 /// Which text of ours an object was made from. Drift is found without it; with it, a field that a
@@ -146,8 +148,8 @@ fn complete(kind: Kind, managed: &Managed, options: &Options, body: Value) -> Va
         "labels": labels(id),
         // Without `blockOwnerDeletion`, which would take a right on finalizers of gateways.
         "ownerReferences": [{
-            "apiVersion": "mse.alibabacloud.com/v1alpha1",
-            "kind": "MseIngressConfig",
+            "apiVersion": owner_version(id.kind),
+            "kind": id.kind.as_str(),
             "name": id.name.name,
             "uid": uid,
             "controller": true,
@@ -160,6 +162,14 @@ fn complete(kind: Kind, managed: &Managed, options: &Options, body: Value) -> Va
     let named = [("apiVersion", json!(api_version)), ("kind", json!(kind.as_str()))];
     let named = named.into_iter().chain([("metadata", metadata)]);
     named.fold(body, |object, (key, value)| with(object, key, value))
+}
+
+/// `apiVersion` of the objects that declare gateways of a kind.
+fn owner_version(kind: ObjectKind) -> Cow<'static, str> {
+    match kind == ObjectKind::AlbConfig {
+        true => AlbConfig::api_version(&()),
+        false => MseIngressConfig::api_version(&()),
+    }
 }
 
 /// The object with one more field.
@@ -201,11 +211,14 @@ fn deployment(managed: &Managed, options: &Options, replicas: Option<u32>) -> Va
 }
 
 fn service(managed: &Managed, options: &Options) -> Value {
-    let port = |name: &str, port: Port| json!({"name": name, "port": port.public, "targetPort": name, "protocol": "TCP"});
+    let port = |(key, port): (&ListenerKey, &Port)| {
+        let name = name::listener(*key);
+        json!({"name": name, "port": port.public, "targetPort": name, "protocol": "TCP"})
+    };
     let spec = json!({
         "type": options.service_type.to_string(),
         "selector": selector(&managed.id),
-        "ports": [port("http", managed.instance.http), port("https", managed.instance.https)],
+        "ports": managed.instance.ports.iter().map(port).collect::<Vec<_>>(),
     });
     match options.service_type {
         ServiceType::ClusterIp => spec,

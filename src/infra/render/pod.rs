@@ -18,6 +18,7 @@ use crate::{
             fingerprint,
         },
     },
+    model::name,
     settings::{READY_HOST, READY_PATH},
 };
 
@@ -75,6 +76,14 @@ fn envoy(managed: &Managed, options: &Options) -> Value {
     let instance = &managed.instance;
     let port =
         |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
+    let listeners = instance.ports.iter();
+    let listeners = listeners.map(|(key, own)| port(&name::listener(*key), own.bound));
+    let ports: Vec<_> = listeners
+        .chain([
+            port("metrics", crate::bootstrap::METRICS_PORT),
+            port("ready", instance.ready_port),
+        ])
+        .collect();
     let mut mounts = vec![
         json!({"name": "config", "mountPath": CONFIG_DIR, "readOnly": true}),
         json!({"name": "run", "mountPath": RUN_DIR}),
@@ -102,12 +111,7 @@ fn envoy(managed: &Managed, options: &Options) -> Value {
         "env": [{"name": "POD_NAME", "valueFrom": {"fieldRef": {
             "apiVersion": "v1", "fieldPath": "metadata.name",
         }}}],
-        "ports": [
-            port("http", instance.http.bound),
-            port("https", instance.https.bound),
-            port("metrics", crate::bootstrap::METRICS_PORT),
-            port("ready", instance.ready_port),
-        ],
+        "ports": ports,
         // True only while listeners and routes are served (faults.md D1). There is no liveness probe:
         // an Envoy that waits for Convoy is not mended by a restart.
         "readinessProbe": {

@@ -1,14 +1,17 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::*;
-use crate::gateway::Size;
+use crate::{gateway::Size, model::Transport};
 
 fn managed(size: Size, replicas: Option<u32>) -> Managed {
     let instance = Instance {
         size,
         replicas,
-        http: Port::unprivileged(80),
-        https: Port::unprivileged(443),
+        ports: [
+            (ListenerKey::HTTP, Port::unprivileged(80, &[])),
+            (ListenerKey::HTTPS, Port::unprivileged(443, &[])),
+        ]
+        .into(),
         ready_port: 19003,
     };
     Managed { id: GatewayId::mse("ackone-gateway-hongkong"), uid: "u1".into(), instance }
@@ -178,4 +181,49 @@ fn every_kind_of_service_keeps_the_ports() {
         assert_eq!(service_type.to_string().parse(), Ok(service_type));
     }
     assert!("loadbalancer".parse::<ServiceType>().is_err());
+}
+
+/// As `objects_of_a_gateway`, where the other kind differs.
+#[test]
+fn objects_of_an_alb_config_have_a_port_for_each_listener() {
+    let listener = |transport, port| ListenerKey { transport, port: Some(port) };
+    let ports = [80, 8001, 443];
+    let port = |port| Port::unprivileged(port, &ports);
+    let base = managed(Size::C2G4, Some(1));
+    let instance = Instance {
+        ports: [
+            (listener(Transport::Plaintext, 80), port(80)),
+            (listener(Transport::Plaintext, 8001), port(8001)),
+            (listener(Transport::Tls, 443), port(443)),
+        ]
+        .into(),
+        ..base.instance
+    };
+    let own = Managed { id: GatewayId::alb("one"), instance, ..base };
+    for document in rendered(&own, &options(), Some(&certificate("1"))) {
+        let metadata = &document["metadata"];
+        assert_eq!(metadata["name"], "alb-one");
+        let owner = &metadata["ownerReferences"][0];
+        assert_eq!(
+            (&owner["apiVersion"], &owner["kind"]),
+            (&json!("alibabacloud.com/v1"), &json!("AlbConfig"))
+        );
+        assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "AlbConfig.one");
+    }
+    let service = one(Kind::Service, &own, &options());
+    let text = |port: &Value| format!("{}>{}", port["port"], port["targetPort"].as_str().unwrap());
+    let all: Vec<_> = service["spec"]["ports"].as_array().unwrap().iter().map(text).collect();
+    assert_eq!(all, ["80>http-80", "8001>http-8001", "443>https-443"]);
+    let deployment = one(Kind::Deployment, &own, &options());
+    let envoy = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let text =
+        |port: &Value| format!("{}={}", port["name"].as_str().unwrap(), port["containerPort"]);
+    let all: Vec<_> = envoy["ports"].as_array().unwrap().iter().map(text).collect();
+    assert_eq!(
+        all,
+        ["http-80=8080", "http-8001=8001", "https-443=8443", "metrics=19001", "ready=19003"]
+    );
+    let config = one(Kind::ConfigMap, &own, &options());
+    let bootstrap = config["data"]["envoy.yaml"].as_str().unwrap();
+    assert!(bootstrap.contains("AlbConfig/one"), "{bootstrap}");
 }

@@ -6,7 +6,9 @@
 //! here, its keys in `treatment::HONOURED`, and a field of [`Settings`].
 
 mod canary;
+mod cluster_weight;
 mod default_backend;
+mod listen_ports;
 mod path_mode;
 mod policy;
 mod subset;
@@ -21,19 +23,13 @@ pub(super) use treatment::Treatment;
 
 use crate::{
     diag::{Diag, Field, Reason},
-    ingress::{path::PathMode, row::Role},
-    model::{Subset, Target},
+    ingress::{dialect::Dialect, listens::Listens, path::PathMode, row::Role},
+    model::{ClusterWeights, Subset, Target},
     settings::GatewayDefaults,
 };
 
-/// Prefixes of the annotations that are read, most specific first: the first that is present
-/// wins (semantics.md 3.0).
-pub const PREFIXES: [&str; 4] = [
-    "mse.ingress.kubernetes.io/",
-    "nginx.ingress.kubernetes.io/",
-    "higress.ingress.kubernetes.io/",
-    "higress.io/",
-];
+/// The vendor's own prefixes, one a kind of gateway.
+const VENDORS: [&str; 2] = ["mse.ingress.kubernetes.io/", "alb.ingress.kubernetes.io/"];
 
 /// What all annotations of one Ingress say.
 #[derive(Clone, Debug)]
@@ -44,10 +40,14 @@ pub(super) struct Settings {
     pub(super) treatment: Treatment,
     /// How its routes behave.
     pub(super) policy: Policy,
+    /// On which listeners it is.
+    pub(super) listens: Listens,
     /// How its paths are read.
     pub(super) path_mode: PathMode,
     /// Which endpoints come first.
     pub(super) subset: Subset,
+    /// The shares of members.
+    pub(super) weights: ClusterWeights,
     /// Where traffic goes when the backend has no endpoint.
     pub(super) fallback: Option<Target>,
 }
@@ -63,8 +63,10 @@ pub(super) fn parse(
         treatment: treatment::parse(annotations, &role, &mut diags),
         role,
         policy: policy::parse(annotations, &mut diags),
+        listens: listen_ports::parse(annotations, &mut diags),
         path_mode: path_mode::parse(annotations, &mut diags),
         subset: subset::parse(annotations, &mut diags),
+        weights: cluster_weight::parse(annotations, &mut diags),
         fallback: default_backend::parse(annotations, defaults, &mut diags),
     };
     (settings, diags)
@@ -73,26 +75,31 @@ pub(super) fn parse(
 /// The annotations of one Ingress.
 pub(super) struct Annotations<'a> {
     map: &'a BTreeMap<Arc<str>, Arc<str>>,
+    dialect: Dialect,
     root: &'a Field,
 }
 
 /// An annotation that is present.
 pub(super) struct Entry<'a> {
-    /// Its value without surrounding white space; never empty.
+    /// Its value without surrounding white space; empty only as one of a family.
     value: &'a str,
     /// Where it stands.
     at: Field,
 }
 
 impl<'a> Annotations<'a> {
-    pub(super) fn new(map: &'a BTreeMap<Arc<str>, Arc<str>>, root: &'a Field) -> Annotations<'a> {
-        Annotations { map, root }
+    pub(super) fn new(
+        map: &'a BTreeMap<Arc<str>, Arc<str>>,
+        dialect: Dialect,
+        root: &'a Field,
+    ) -> Annotations<'a> {
+        Annotations { map, dialect, root }
     }
 
     /// The annotation with this key, under the first prefix that has it. An empty value is as
     /// good as none.
     fn get(&self, key: &str) -> Option<Entry<'a>> {
-        PREFIXES.iter().find_map(|prefix| {
+        self.dialect.prefixes().iter().find_map(|prefix| {
             let full = format!("{prefix}{key}");
             let value = self.map.get(full.as_str())?.trim();
             (!value.is_empty()).then(|| Entry { value, at: self.root.annotation(&full) })
@@ -122,10 +129,27 @@ impl<'a> Annotations<'a> {
         self.read(key, value::boolean, diags).unwrap_or(false)
     }
 
+    /// The annotations whose keys begin with `family`, by what follows it, in order. Those of
+    /// the vendor's other kind of gateway are read too, and empty ones are there: leaving one out would change
+    /// what the others mean.
+    fn family(&self, family: &str) -> Vec<(&'a str, Entry<'a>)> {
+        let mut found = BTreeMap::new();
+        // The first prefix wins.
+        for prefix in self.dialect.prefixes().iter().chain(&VENDORS).rev() {
+            let ours = self.map.iter().filter_map(|(full, value)| {
+                let rest = full.strip_prefix(prefix)?.strip_prefix(family)?;
+                Some((rest, Entry { value: value.trim(), at: self.root.annotation(full) }))
+            });
+            found.extend(ours);
+        }
+        found.into_iter().collect()
+    }
+
     /// Every annotation under our prefixes that is not empty: its key and its entry.
     fn iter(&self) -> impl Iterator<Item = (&'a str, Entry<'a>)> {
         self.map.iter().filter_map(|(full, value)| {
-            let key = PREFIXES.iter().find_map(|prefix| full.strip_prefix(prefix))?;
+            let mut prefixes = self.dialect.prefixes().iter();
+            let key = prefixes.find_map(|prefix| full.strip_prefix(prefix))?;
             let value = value.trim();
             (!value.is_empty()).then(|| (key, Entry { value, at: self.root.annotation(full) }))
         })
@@ -140,17 +164,17 @@ fn with<T>(
 ) -> (T, Vec<String>) {
     use crate::key::{ObjectKind, ObjectName, ObjectRef};
 
+    let prefix = Dialect::Mse.prefixes()[0];
     let map = pairs.iter().map(|(key, value)| {
-        let full =
-            if key.contains('/') { (*key).to_owned() } else { format!("{}{key}", PREFIXES[0]) };
+        let full = if key.contains('/') { (*key).to_owned() } else { format!("{prefix}{key}") };
         (full.into(), (*value).into())
     });
     let root = Field::of(&ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("ns", "i")));
     let mut diags = Vec::new();
-    let value = parse(&Annotations::new(&map.collect(), &root), &mut diags);
+    let value = parse(&Annotations::new(&map.collect(), Dialect::Mse, &root), &mut diags);
     let shown = diags.iter().map(|diag| {
         let key = diag.field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
-        let key = key.strip_prefix(PREFIXES[0]).unwrap_or(key);
+        let key = key.strip_prefix(prefix).unwrap_or(key);
         format!("{key}: {}: {}", diag.reason, diag.message)
     });
     (value, shown.collect())
@@ -163,8 +187,8 @@ mod tests {
     #[test]
     fn the_most_specific_prefix_wins() {
         let key = |prefix: &str| format!("{prefix}timeout");
-        let all: Vec<_> = PREFIXES.iter().map(|prefix| key(prefix)).collect();
-        for present in 0..PREFIXES.len() {
+        let all: Vec<_> = Dialect::Mse.prefixes().iter().map(|prefix| key(prefix)).collect();
+        for present in 0..Dialect::Mse.prefixes().len() {
             let pairs: Vec<_> =
                 all[present..].iter().map(|full| (full.as_str(), full.as_str())).collect();
             let (found, _) = with(&pairs, |annotations, _| {

@@ -8,13 +8,13 @@
 use crate::{
     diag::{Diag, Reason},
     ingress::{
-        annotation::{Annotations, value},
+        annotation::{Annotations, cluster_weight, value},
         row::Role,
     },
 };
 
 /// Keys that some concern reads.
-const HONOURED: [&str; 20] = [
+const HONOURED: [&str; 21] = [
     "canary",
     "canary-by-cookie",
     "canary-by-cookie-value",
@@ -29,6 +29,7 @@ const HONOURED: [&str; 20] = [
     "default-backend",
     "force-ssl-redirect",
     "full-path-regex",
+    "listen-ports",
     "proxy-next-upstream-timeout",
     "service-subset",
     "ssl-redirect",
@@ -56,7 +57,7 @@ pub(super) fn parse(
 ) -> Treatment {
     let mut worst = Treatment::Served;
     for (key, entry) in annotations.iter() {
-        if HONOURED.contains(&key) {
+        if HONOURED.contains(&key) || key.starts_with(cluster_weight::FAMILY) {
             continue;
         }
         let treatment = match (treatment(key, entry.value), role) {

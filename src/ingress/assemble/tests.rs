@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::ingress::fixture::{certs, check, rows, show};
+use crate::ingress::fixture::{LISTENERS, certs, check, rows, show};
 
 mod canary;
 mod guides;
@@ -253,7 +253,7 @@ fn targets_are_those_of_all_routes() {
            canary-weight: 10
            rule h exact /a canary",
     );
-    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &certs);
+    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &LISTENERS, &certs);
     let names: Vec<_> =
         row.targets.iter().map(|target| target.backend().service.name.to_string()).collect();
     assert_eq!(names, ["a", "c", "canary"]);
@@ -274,9 +274,9 @@ fn routes_and_arms_speak_of_the_users_object() {
            canary-by-header: x
            rule h exact /a vip",
     );
-    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &certs);
+    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &LISTENERS, &certs);
     let mut origins = Vec::new();
-    for route in row.http.unwrap().routes {
+    for route in row.on[&ListenerKey::HTTP].routes.clone() {
         let Action::Forward(forward) = route.action else { panic!("a forward") };
         let arms = forward.arms.iter().map(|arm| arm.origin.object.name.to_string());
         origins.push(format!(
@@ -301,5 +301,8 @@ fn rows_of_other_hosts_add_nothing() {
     let (all, _) = rows("ns/a @1\nrule h exact /a a\nns/b @2\nrule other exact /a b");
     let host = Host::Exact("h".into());
     let own: Vec<Arc<IngressRow>> = vec![all[0].clone()];
-    assert_eq!(assemble(&host, &all, &certs), assemble(&host, &own, &certs));
+    assert_eq!(
+        assemble(&host, &all, &LISTENERS, &certs),
+        assemble(&host, &own, &LISTENERS, &certs)
+    );
 }

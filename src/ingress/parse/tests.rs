@@ -8,7 +8,7 @@ use crate::{
 #[track_caller]
 fn check_diags(script: &str, expect: &[&str]) -> IngressRow {
     let ingress = ingresses(script).pop().unwrap();
-    let (row, diags) = parse(&ingress, &GatewayDefaults::default());
+    let (row, diags) = parse(&ingress, Dialect::Mse, &GatewayDefaults::default());
     let shown: Vec<_> = diags
         .iter()
         .map(|diag| format!("{}: {}: {}", diag.field, diag.reason, diag.message))
@@ -29,7 +29,7 @@ fn hosts_that_a_row_contributes_to() {
         ("ns/a @1\nmatch-method: GET\ndefault a\nrule b exact /p a", ""),
         ("ns/a @1\nauth-type: basic\ndefault a\nrule b exact /p a", "b *"),
     ] {
-        let (row, _) = parse(&ingresses(script)[0], &GatewayDefaults::default());
+        let (row, _) = parse(&ingresses(script)[0], Dialect::Mse, &GatewayDefaults::default());
         let hosts: Vec<_> = row.hosts().iter().map(ToString::to_string).collect();
         assert_eq!(hosts.join(" "), expect, "{script}");
     }
@@ -120,7 +120,7 @@ fn backends_that_are_refused() {
         ),
     ] {
         let ingress = with_backend(namespace, backend);
-        let (row, diags) = parse(&ingress, &GatewayDefaults::default());
+        let (row, diags) = parse(&ingress, Dialect::Mse, &GatewayDefaults::default());
         let is_served = expect.is_none();
         assert_eq!(row.rules[&Host::Any].len(), usize::from(is_served), "{ingress:?}");
         assert_eq!(row.default_backend.is_some(), is_served, "{ingress:?}");
@@ -144,7 +144,7 @@ fn the_operator_may_open_the_system_namespace() {
         port: Some(crate::key::PortRef::Name("http".into())),
     };
     let defaults = GatewayDefaults { allow_kube_system: true, ..GatewayDefaults::default() };
-    let (row, diags) = parse(&with_backend("kube-system", backend), &defaults);
+    let (row, diags) = parse(&with_backend("kube-system", backend), Dialect::Mse, &defaults);
     assert_eq!((row.rules[&Host::Any].len(), diags), (1, vec![]));
 }
 
@@ -171,7 +171,8 @@ fn fault_f14_the_first_routes_of_a_huge_object_are_served() {
         (3, MAX_ROUTES / 2 + 1, 2, MAX_ROUTES, Some("spec.rules[1]")),
         (5, 400, 3, MAX_ROUTES, Some("spec.rules[2]")),
     ] {
-        let (row, diags) = parse(&rules(n_rules, n_paths), &GatewayDefaults::default());
+        let (row, diags) =
+            parse(&rules(n_rules, n_paths), Dialect::Mse, &GatewayDefaults::default());
         let at = format!("{n_rules} rules of {n_paths} paths");
         assert_eq!(row.rules.len(), n_hosts, "{at}");
         assert_eq!(row.rules.values().map(Vec::len).sum::<usize>(), n_routes, "{at}");

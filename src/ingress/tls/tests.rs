@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::*;
 use crate::ingress::{
     assemble,
-    fixture::{certs, check, rows},
+    fixture::{LISTENERS, certs, check, rows},
 };
 
 #[test]
@@ -111,7 +111,7 @@ fn the_oldest_ingress_with_tls_decides() {
 #[test]
 fn secrets_that_do_not_exist_are_depended_on() {
     let (rows, _) = rows("ns/a @1\ntls h missing\ntls - rest\nrule h exact /p a");
-    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &certs);
+    let (row, _) = assemble(&Host::Exact("h".into()), &rows, &LISTENERS, &certs);
     let names: Vec<_> = row.secrets.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["ns/missing", "ns/rest"]);
     assert_eq!((row.certificate, row.default_certificate), (None, None));
@@ -127,14 +127,16 @@ fn check_chains(script: &str, expect: &str) {
             by_host.entry(host).or_default().push(row.clone());
         }
     }
-    let hosts: Vec<_> =
-        by_host.iter().map(|(host, rows)| (host.clone(), assemble(host, rows, &certs).0)).collect();
+    let hosts: Vec<_> = by_host
+        .iter()
+        .map(|(host, rows)| (host.clone(), assemble(host, rows, &LISTENERS, &certs).0))
+        .collect();
     let chains = |reversed: bool| {
         let mut hosts: Vec<_> = hosts.iter().map(|(host, row)| (host, row)).collect();
         if reversed {
             hosts.reverse();
         }
-        tls_hosts(hosts)
+        tls_hosts(ListenerKey::HTTPS, hosts)
     };
     assert_eq!(chains(false), chains(true));
     let shown: Vec<_> =

@@ -9,13 +9,15 @@ use super::*;
 /// Members with their Services; in a world, `c1 svc 10.0.0.1=gray 10.0.0.2` is a Service of c1
 /// with one port 80 and these endpoints, a Pod behind each `=`.
 #[derive(Debug)]
-struct World {
-    members: Vec<(MemberId, Locality, ServicesOfMember)>,
+pub(super) struct World {
+    pub(super) members: Vec<(MemberId, Locality, ServicesOfMember)>,
     unread: BTreeSet<MemberId>,
+    /// Of each member, in order; zero of those that are not there.
+    ranks: Vec<u32>,
 }
 
 impl World {
-    fn new(members: &str, services: &[&str]) -> World {
+    pub(super) fn new(members: &str, services: &[&str]) -> World {
         let member = |id: &str| (super::tests::id(id), Locality::default(), BTreeMap::new());
         let mut members: Vec<_> = members.split_whitespace().map(member).collect();
         for line in services {
@@ -28,7 +30,7 @@ impl World {
             let (_, _, services) = members.iter_mut().find(|(m, ..)| m.as_str() == id).unwrap();
             services.insert(name(own), Arc::new(shards_of(&service, &slices).0));
         }
-        World { members, unread: BTreeSet::new() }
+        World { members, unread: BTreeSet::new(), ranks: Vec::new() }
     }
 
     /// The world, with these members never read.
@@ -37,21 +39,29 @@ impl World {
         self
     }
 
-    fn offers(&self) -> Vec<Offer<'_>> {
-        let offer = |(member, locality, services)| Offer {
+    /// The world, with its members so far away.
+    pub(super) fn ranked(self, ranks: &[u32]) -> World {
+        World { ranks: ranks.to_vec(), ..self }
+    }
+
+    pub(super) fn offers(&self) -> Vec<Offer<'_>> {
+        let ranks = self.ranks.iter().copied().chain(std::iter::repeat(0));
+        let offer = |((member, locality, services), rank)| Offer {
             member,
             locality,
+            rank,
             services,
             is_unread: self.unread.contains(member),
         };
-        self.members.iter().map(|(m, l, s)| offer((m, l, s))).collect()
+        let members = self.members.iter().map(|(m, l, s)| (m, l, s));
+        members.zip(ranks).map(offer).collect()
     }
 
-    fn form(&self, target: &Target) -> Form {
+    pub(super) fn form(&self, target: &Target) -> Form {
         shape(target, &self.offers()).0.form
     }
 
-    fn arrange(&self, target: &Target) -> (Arrangement, Vec<Issue>) {
+    pub(super) fn arrange(&self, target: &Target) -> (Arrangement, Vec<Issue>) {
         arrange(target, &self.offers(), self.form(target))
     }
 }
@@ -73,7 +83,7 @@ fn subset(text: &str) -> Subset {
 }
 
 /// `svc@c1` with the rest after it, and more such after `>`.
-fn target(text: &str) -> Target {
+pub(super) fn target(text: &str) -> Target {
     let of = |text: &str| {
         let (service, own) = text.split_once('@').unwrap_or((text, ""));
         Target::of(backend(service), subset(own))
@@ -84,7 +94,7 @@ fn target(text: &str) -> Target {
 }
 
 /// Levels separated by ` | `: `c1(2) 10.0.0.1 10.0.0.2` a share, `c1(0)` a placeholder.
-fn levels(priorities: &[Vec<LocalityShare>]) -> String {
+pub(super) fn levels(priorities: &[Vec<LocalityShare>]) -> String {
     let share = |share: &LocalityShare| {
         let addresses = share.endpoints.iter().map(|e| format!(" {}", e.address.ip()));
         format!("{}({}){}", share.member, share.weight, addresses.collect::<String>())
@@ -93,7 +103,7 @@ fn levels(priorities: &[Vec<LocalityShare>]) -> String {
     priorities.iter().map(level).collect::<Vec<_>>().join(" | ")
 }
 
-fn said(issues: &[Issue]) -> Vec<String> {
+pub(super) fn said(issues: &[Issue]) -> Vec<String> {
     let route = ObjectRef::fleet(ObjectKind::Ingress, name("i"));
     let origin = Field::of(&route);
     issues.iter().flat_map(|issue| issue.diags([&origin])).map(|diag| diag.to_string()).collect()
@@ -101,10 +111,15 @@ fn said(issues: &[Issue]) -> Vec<String> {
 
 #[track_caller]
 fn check(world: &World, target_text: &str, groups: &str, members: Option<&str>) {
-    let (arrangement, _) = world.arrange(&target(target_text));
-    assert_eq!(levels(&arrangement.groups.priorities), groups, "groups of {target_text}");
+    check_target(world, &target(target_text), groups, members);
+}
+
+#[track_caller]
+pub(super) fn check_target(world: &World, target: &Target, groups: &str, members: Option<&str>) {
+    let (arrangement, _) = world.arrange(target);
+    assert_eq!(levels(&arrangement.groups.priorities), groups, "groups of {target:?}");
     let own = arrangement.members.map(|members| levels(&members.priorities));
-    assert_eq!(own.as_deref(), members, "members of {target_text}");
+    assert_eq!(own.as_deref(), members, "members of {target:?}");
 }
 
 #[test]
@@ -346,7 +361,7 @@ fn the_first_member_decides_the_protocol() {
     assert_eq!(nobody.protocol, Protocol::Http1);
 }
 
-fn any_world() -> impl Strategy<Value = World> {
+pub(super) fn any_world() -> impl Strategy<Value = World> {
     let service = (
         prop::sample::select(vec!["c1", "c2", "c3"]),
         prop::sample::select(vec!["svc", "canary"]),
@@ -362,7 +377,7 @@ fn any_world() -> impl Strategy<Value = World> {
     })
 }
 
-fn any_target() -> impl Strategy<Value = Target> {
+pub(super) fn any_target() -> impl Strategy<Value = Target> {
     let links = || {
         let subsets = vec!["", "@c1", "@c3", "@typo", "@pod=a", "@c2,pod=b"];
         (prop::sample::select(vec!["svc", "canary"]), prop::sample::select(subsets))

@@ -1,4 +1,5 @@
 mod assignments;
+mod groups;
 mod slices;
 
 use std::sync::{Arc, LazyLock};

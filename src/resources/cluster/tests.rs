@@ -1,13 +1,24 @@
-use super::*;
+use std::{num::NonZeroU32, time::Duration};
 
-fn clusters(form: Form, groups: usize, mechanisms: &Mechanisms) -> Vec<Resource> {
-    build(&"web".into(), &Shape { form, protocol: Protocol::Http1 }, groups, mechanisms)
+use super::*;
+use crate::{
+    key::{BackendKey, ObjectName, PortRef},
+    model::{HashKey, HealthCheck, Probe, Subset},
+};
+
+fn target() -> Target {
+    let service = ObjectName::new("shop", "web");
+    Target::of(BackendKey { service, port: PortRef::First }, Subset::default())
+}
+
+fn clusters(form: Form, groups: u32, mechanisms: &Mechanisms) -> Vec<Resource> {
+    build(&target(), &Shape { form, protocol: Protocol::Http1, groups }, mechanisms)
 }
 
 /// The parts of a composite cluster, one an attempt.
-fn attempts(groups: usize) -> Vec<String> {
+fn attempts(groups: u32) -> Vec<String> {
     let built = clusters(Form::Composite, groups, &Mechanisms::ALL);
-    let routed = built.iter().find(|cluster| &*cluster.name == "web/anywhere").unwrap();
+    let routed = built.iter().find(|cluster| &*cluster.name == "shop/web:*/anywhere").unwrap();
     let cluster = pb::Cluster::decode(routed.message()).unwrap();
     let Some(parts::ClusterDiscoveryType::ClusterType(custom)) = cluster.cluster_discovery_type
     else {
@@ -20,9 +31,9 @@ fn attempts(groups: usize) -> Vec<String> {
 #[test]
 fn attempts_leave_the_member() {
     let cases = [
-        (1, ["web", "web/members", "web/members", "web/members"]),
-        (2, ["web", "web", "web/members", "web/members"]),
-        (3, ["web", "web", "web/members", "web/members"]),
+        (1, ["shop/web:*", "shop/web:*/members", "shop/web:*/members", "shop/web:*/members"]),
+        (2, ["shop/web:*", "shop/web:*", "shop/web:*/members", "shop/web:*/members"]),
+        (3, ["shop/web:*", "shop/web:*", "shop/web:*/members", "shop/web:*/members"]),
     ];
     for (groups, expected) in cases {
         assert_eq!(attempts(groups), expected);
@@ -42,9 +53,12 @@ fn a_cluster_awaits_what_a_route_to_it_needs() {
             assert_eq!((&*cluster.name, &*found), (*name, *awaits));
         }
     };
-    let web = ("web", [(Kind::Endpoint, "web")]);
-    let members = ("web/members", [(Kind::Endpoint, "web/members")]);
-    let anywhere = ("web/anywhere", [(Kind::Cluster, "web"), (Kind::Cluster, "web/members")]);
+    let web = ("shop/web:*", [(Kind::Endpoint, "shop/web:*")]);
+    let members = ("shop/web:*/members", [(Kind::Endpoint, "shop/web:*/members")]);
+    let anywhere = (
+        "shop/web:*/anywhere",
+        [(Kind::Cluster, "shop/web:*"), (Kind::Cluster, "shop/web:*/members")],
+    );
     check(Form::Plain, &[(web.0, &web.1)]);
     check(Form::Composite, &[(web.0, &web.1), (members.0, &members.1), (anywhere.0, &anywhere.1)]);
 }
@@ -54,7 +68,7 @@ fn without_composite_targets_every_target_is_plain() {
     let off = Mechanisms { composite_targets: false, ..Mechanisms::ALL };
     let names: Vec<_> =
         clusters(Form::Composite, 1, &off).into_iter().map(|cluster| cluster.name).collect();
-    assert_eq!(names, ["web".into()]);
+    assert_eq!(names, ["shop/web:*".into()]);
 }
 
 #[test]
@@ -83,4 +97,46 @@ fn every_mechanism_can_be_switched_off() {
     };
     assert!(budget(&all).is_some());
     assert!(budget(&Mechanisms { retry_budget: false, ..all }).is_none());
+}
+
+#[test]
+fn a_target_that_is_checked_lets_go_of_what_is_removed() {
+    let check = HealthCheck {
+        probe: Probe::Tcp,
+        timeout: Duration::from_secs(1),
+        interval: Duration::from_secs(2),
+        healthy: NonZeroU32::MIN,
+        unhealthy: NonZeroU32::MIN,
+        port: None,
+    };
+    let checked = Target { health_check: Some(Arc::new(check)), ..target() };
+    let parts = |target: &Target| -> Vec<pb::Cluster> {
+        let shape = Shape { form: Form::Composite, protocol: Protocol::Http1, groups: 1 };
+        let built = build(target, &shape, &Mechanisms::ALL);
+        built.iter().map(|own| pb::Cluster::decode(own.message()).unwrap()).collect()
+    };
+    let found = |target: &Target| -> Vec<_> {
+        let window = |own: &pb::Cluster| {
+            own.common_lb_config.as_ref().is_some_and(|own| own.update_merge_window.is_some())
+        };
+        let each = |own: &pb::Cluster| {
+            (own.health_checks.len(), own.ignore_health_on_host_removal, window(own))
+        };
+        parts(target).iter().map(each).collect()
+    };
+    assert_eq!(found(&target()), [(0, false, false); 3]);
+    // The composite has no hosts of its own.
+    assert_eq!(found(&checked), [(1, true, true), (1, true, true), (0, false, false)]);
+}
+
+#[test]
+fn a_target_is_balanced_as_it_asks() {
+    let policy = |balance: Balance| {
+        let shape = Shape { form: Form::Plain, protocol: Protocol::Http1, groups: 1 };
+        let built = build(&Target { balance, ..target() }, &shape, &Mechanisms::ALL).remove(0);
+        pb::Cluster::decode(built.message()).unwrap().lb_policy()
+    };
+    assert_eq!(policy(Balance::RoundRobin), parts::LbPolicy::RoundRobin);
+    assert_eq!(policy(Balance::LeastRequest), parts::LbPolicy::LeastRequest);
+    assert_eq!(policy(Balance::Hash(HashKey::SourceAddress)), parts::LbPolicy::RingHash);
 }

@@ -43,6 +43,7 @@ fn built(arms: Vec<Arm>, mechanisms: &Mechanisms) -> pb::Route {
             Form::Composite
         },
         protocol: Protocol::Http1,
+        groups: target.chain.len().try_into().unwrap(),
     };
     let bytes = encode_host(&host, &shape_of, mechanisms);
     pb::VirtualHost::decode(bytes).unwrap().routes.remove(0)

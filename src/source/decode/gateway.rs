@@ -1,37 +1,50 @@
-//! `MseIngressConfig` and IngressClass.
+//! `MseIngressConfig`, `AlbConfig` and IngressClass.
 
 use k8s_openapi::{
     api::networking::v1::IngressClass as Manifest, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    api::MseIngressConfigSpec,
     key::ObjectName,
     source::decode::{Findings, Trimmed, typed},
-    store::{ClassParameters, Gateway, IngressClass, Object},
+    store::{ClassParameters, Gateway, GatewaySpec, IngressClass, Object},
 };
 
-const ANNOTATIONS: [&str; 2] = ["mse.alibabacloud.com/", "convoy.dev/"];
+const OWN_ANNOTATIONS: &str = "convoy.dev/";
 
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
 
 #[derive(Deserialize)]
-struct GatewayManifest {
+struct GatewayManifest<S> {
     metadata: ObjectMeta,
-    spec: Option<MseIngressConfigSpec>,
+    spec: Option<S>,
 }
 
-pub(super) fn gateway(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
-    let GatewayManifest { metadata, spec } = typed(manifest)?;
-    let annotations = findings.annotations(metadata.annotations, &ANNOTATIONS);
+pub(super) fn mse(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
+    gateway(name, manifest, "mse.alibabacloud.com/", GatewaySpec::Mse, findings)
+}
+
+pub(super) fn alb(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
+    gateway(name, manifest, "alb.ingress.kubernetes.io/", GatewaySpec::Alb, findings)
+}
+
+fn gateway<S: DeserializeOwned + Default>(
+    name: ObjectName,
+    manifest: Value,
+    vendor: &str,
+    of_kind: fn(S) -> GatewaySpec,
+    findings: &mut Findings,
+) -> Trimmed {
+    let GatewayManifest::<S> { metadata, spec } = typed(manifest)?;
+    let annotations = findings.annotations(metadata.annotations, &[vendor, OWN_ANNOTATIONS]);
     let gateway = Gateway {
         name,
         uid: metadata.uid.unwrap_or_default().into(),
         generation: metadata.generation.unwrap_or_default(),
         annotations,
-        spec: spec.unwrap_or_default(),
+        spec: of_kind(spec.unwrap_or_default()),
     };
     Ok(Some(Object::Gateway(gateway.into())))
 }

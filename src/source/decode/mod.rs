@@ -119,7 +119,8 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
     let mut findings =
         Findings { at: Field::of(&object), now, diags: Vec::new(), judge_again: None };
     let trimmed = match kind {
-        ObjectKind::MseIngressConfig => gateway::gateway(name, manifest, &mut findings),
+        ObjectKind::MseIngressConfig => gateway::mse(name, manifest, &mut findings),
+        ObjectKind::AlbConfig => gateway::alb(name, manifest, &mut findings),
         ObjectKind::IngressClass => gateway::class(name, manifest),
         ObjectKind::Ingress => ingress::ingress(name, manifest, &mut findings),
         ObjectKind::Secret => tls::secret(name, manifest, &mut findings),
@@ -247,6 +248,7 @@ fn home(kind: ObjectKind) -> (&'static str, bool) {
         ObjectKind::MemberCluster => ("convoy.dev/v1alpha1", true),
         ObjectKind::CustomResourceDefinition => ("apiextensions.k8s.io/v1", true),
         ObjectKind::MseIngressConfig => ("mse.alibabacloud.com/v1alpha1", true),
+        ObjectKind::AlbConfig => ("alibabacloud.com/v1", true),
         ObjectKind::IngressClass | ObjectKind::Ingress => ("networking.k8s.io/v1", true),
         ObjectKind::Secret => ("v1", true),
         ObjectKind::EndpointSlice => ("discovery.k8s.io/v1", false),
@@ -259,6 +261,7 @@ fn home(kind: ObjectKind) -> (&'static str, bool) {
 fn is_cluster_scoped(kind: ObjectKind) -> bool {
     match kind {
         ObjectKind::MseIngressConfig
+        | ObjectKind::AlbConfig
         | ObjectKind::IngressClass
         | ObjectKind::Node
         | ObjectKind::MemberCluster

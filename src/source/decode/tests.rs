@@ -137,8 +137,9 @@ spec:
     assert_eq!(gateway.name, ObjectName::cluster_scoped("ackone-gateway"));
     let annotations: Vec<_> = gateway.annotations.iter().map(|(k, v)| (&**k, &**v)).collect();
     assert_eq!(annotations, [("mse.alibabacloud.com/remote-clusters", "c1,c2")]);
-    assert_eq!(gateway.spec.name.as_deref(), Some("mse-ingress"));
-    let class = gateway.spec.ingress.as_ref().and_then(|own| own.local.as_ref());
+    let crate::store::GatewaySpec::Mse(spec) = &gateway.spec else { panic!("{gateway:?}") };
+    assert_eq!(spec.name.as_deref(), Some("mse-ingress"));
+    let class = spec.ingress.as_ref().and_then(|own| own.local.as_ref());
     assert_eq!(class.and_then(|own| own.ingress_class.as_deref()), Some("mse"));
 }
 

@@ -141,6 +141,7 @@ fn a_load_lists_every_cluster_once() {
             "register c1",
             "register c2",
             "fleet: MseIngressConfig = []",
+            "fleet: AlbConfig = []",
             "fleet: IngressClass = [mse]",
             "fleet: Ingress = [default/a default/b default/c]",
             "fleet: Secret = []",

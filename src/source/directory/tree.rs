@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// Those that the store holds.
-const FLEET_KINDS: [ObjectKind; 4] = [
+const FLEET_KINDS: [ObjectKind; 5] = [
     ObjectKind::MseIngressConfig,
+    ObjectKind::AlbConfig,
     ObjectKind::IngressClass,
     ObjectKind::Ingress,
     ObjectKind::Secret,

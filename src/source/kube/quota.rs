@@ -50,6 +50,7 @@ impl Quota {
             (
                 Scope::Member(_),
                 ObjectKind::MseIngressConfig
+                | ObjectKind::AlbConfig
                 | ObjectKind::IngressClass
                 | ObjectKind::Ingress
                 | ObjectKind::Secret

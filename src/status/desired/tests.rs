@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     admin::{MemberReport, MemberState},
     diag::{Diag, Field, Reason},
+    gateway::{Instance, Size},
     key::{ObjectKind, ObjectRef},
 };
 
@@ -273,4 +274,59 @@ fn managed_envoys_have_a_condition_and_addresses_of_their_own() {
         None,
         r#"True Provisioned "" 192.0.2.7"#,
     );
+}
+
+/// A gateway of the other kind, with what its columns are made of.
+#[test]
+fn an_alb_config_says_what_the_vendors_columns_show() {
+    let id = GatewayId::alb("gw");
+    let listener = |transport, port| ListenerKey { transport, port: Some(port) };
+    let (http, https) = (listener(Transport::Plaintext, 8001), listener(Transport::Tls, 443));
+    let instance = Instance {
+        size: Size::DEFAULT,
+        replicas: None,
+        ports: [(http, Port::direct(8001)), (https, Port::unprivileged(443, &[]))].into(),
+        ready_port: 19003,
+    };
+    let address: Address = "192.0.2.7".parse().unwrap();
+    let own = Declared { instance: Some(instance), addresses: vec![address], ..declared(&[]) };
+    let secrets = BTreeSet::from(["demo/a".into(), "demo/b".into()]);
+    let certificates = Certificates::from([(https, secrets)]);
+    let report = Report {
+        declared: Arc::new([(id.clone(), own)].into()),
+        certificates: Arc::new([(id.clone(), Arc::new(certificates))].into()),
+        published: true,
+        ..Report::default()
+    };
+    let none = BTreeSet::new();
+    let facts = Facts {
+        report: &report,
+        acknowledged: &[id.clone()].into(),
+        overdue: &none,
+        listening: &none,
+        addresses: &[],
+        provisions: &Provisions::new(),
+    };
+    let status = GatewayStatus::clone(&gateways(&facts)[&id]);
+    let written = serde_json::to_value(&status).unwrap();
+    let expect = serde_json::json!({
+        "id": "AlbConfig/gw",
+        "dnsname": "192.0.2.7",
+        "listeners": [
+            {"portAndProtocol": "443/HTTPS",
+             "certificates": [{"certificateId": "demo/a"}, {"certificateId": "demo/b"}]},
+            {"portAndProtocol": "8001/HTTP"},
+        ],
+        "ingress": [{"ip": "192.0.2.7"}],
+    });
+    assert_eq!(written["loadBalancer"], expect);
+    assert_eq!(written["phase"], "Listening");
+    // It has said so already.
+    assert!(written.get("gatewayId").is_none());
+    assert_eq!(serde_json::from_value::<GatewayStatus>(written).unwrap(), status);
+    // Who is nowhere yet has no name either.
+    let facts = Facts { acknowledged: &none, ..facts };
+    let status = &gateways(&facts)[&id];
+    assert_eq!((&*status.load_balancer.dnsname, status.phase), ("", Phase::Pending));
+    assert_eq!(status.load_balancer.listeners.len(), 2);
 }

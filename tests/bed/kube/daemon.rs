@@ -11,6 +11,8 @@ use nix::{
     unistd::Pid,
 };
 
+use super::namespace::Namespace;
+
 /// Lines of a log that explain an end.
 const LAST_LINES: usize = 15;
 
@@ -19,13 +21,16 @@ pub(crate) struct Daemon {
     program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
+    /// Where it was started first.
+    network: Namespace,
     process: Option<Child>,
 }
 
 impl Daemon {
     /// Starts it. Its output is appended to `log`.
     pub(crate) fn start(program: &Path, arguments: Vec<String>, log: PathBuf) -> Daemon {
-        let mut daemon = Daemon { program: program.to_owned(), arguments, log, process: None };
+        let (program, network) = (program.to_owned(), Namespace::current());
+        let mut daemon = Daemon { program, arguments, log, network, process: None };
         daemon.restart();
         daemon
     }
@@ -34,13 +39,14 @@ impl Daemon {
     pub(crate) fn restart(&mut self) {
         self.kill();
         let output = self.open_log();
-        let process = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()));
+            .stderr(output);
+        let process = self.network.run(|| command.spawn());
+        let process = process.unwrap_or_else(|e| panic!("{}: {e}", self.program.display()));
         self.process = Some(process);
     }
 

@@ -15,13 +15,16 @@
 //! | load balancers of the fleet | 10.0.1.n |
 //! | those of member i | 10.0.(1+i).n |
 //!
-//! The fleet is number 100.
+//! The fleet is number 100. A member may be in a network of its own behind a leased line ([`line`]).
 
+pub(crate) mod argocd;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod keeper;
 pub(crate) mod kubectl;
 pub(crate) mod kubelet;
+pub(crate) mod line;
+pub(crate) mod namespace;
 pub(crate) mod pod;
 pub(crate) mod programs;
 pub(crate) mod proxy;
@@ -33,7 +36,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use self::{
-    cluster::Cluster, kubelet::Kubelet, programs::Programs, proxy::Proxy, services::Services,
+    cluster::Cluster, kubelet::Kubelet, line::Remote, programs::Programs, proxy::Proxy,
+    services::Services,
 };
 use crate::bed::cert::Authority;
 
@@ -53,12 +57,25 @@ pub(crate) struct Member {
     pub(crate) cluster: Cluster,
     pub(crate) proxy: Proxy,
     pub(crate) kubelet: Kubelet,
+    distant: Option<Distant>,
+}
+
+/// What a member has that is elsewhere: machines that forward for its Services, and the way there.
+struct Distant {
+    _services: Services,
+    remote: Remote,
 }
 
 impl World {
     /// Starts all clusters together; members are `c1`, `c2` and so on. Returns when every API is ready
     /// and every member has its nodes.
     pub(crate) async fn start(members: &[&'static str]) -> World {
+        World::start_with(members, &[]).await
+    }
+
+    /// The same with some of the members each at the other end of a leased line, where their Services
+    /// have NodePorts and load balancers.
+    pub(crate) async fn start_with(members: &[&'static str], distant: &[&'static str]) -> World {
         let dir = TempDir::with_prefix("convoy-kube-").unwrap();
         let programs = Programs::find().unwrap_or_else(|missing| panic!("{missing}"));
         let authority = Authority::new();
@@ -68,16 +85,18 @@ impl World {
         let mut fleet = launch("fleet", FLEET);
         let mut starting = JoinSet::new();
         for name in members {
-            let mut cluster = launch(name, name.trim_start_matches('c').parse().unwrap());
-            starting.spawn(async move {
-                cluster.ready().await;
-                let kubelet = Kubelet::start(&cluster).await;
-                let proxy = cluster.proxy().await;
-                (cluster.name, Member { cluster, proxy, kubelet })
-            });
+            let number = name.trim_start_matches('c').parse().unwrap();
+            if distant.contains(name) {
+                let remote = Remote::open(number).await;
+                let cluster = remote.run(|| launch(name, number));
+                starting.spawn(Member::start_at(remote, cluster));
+            } else {
+                starting.spawn(Member::start(launch(name, number)));
+            }
         }
         fleet.ready().await;
-        let members = starting.join_all().await.into_iter().collect();
+        let members = starting.join_all().await.into_iter();
+        let members = members.map(|member| (member.cluster.name, member)).collect();
         World { fleet, fleet_machines: None, members, dir }
     }
 
@@ -112,9 +131,34 @@ impl World {
         self.dir.path()
     }
 
+    /// The other end of the line of a member that is there.
+    pub(crate) fn remote(&self, name: &str) -> &Remote {
+        &self.member(name).distant.as_ref().expect("a member behind a line").remote
+    }
+
     /// For the report of a failed test.
     pub(crate) fn autopsy(&self) -> String {
         let pods = self.fleet_machines.iter().map(|(kubelet, _)| kubelet.autopsy());
         self.clusters().map(Cluster::autopsy).chain(pods).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Member {
+    async fn start(mut cluster: Cluster) -> Member {
+        cluster.ready().await;
+        let kubelet = Kubelet::start(&cluster).await;
+        let proxy = cluster.proxy().await;
+        Member { cluster, proxy, kubelet, distant: None }
+    }
+
+    /// One that was launched elsewhere; all that it has runs there.
+    async fn start_at(remote: Remote, cluster: Cluster) -> Member {
+        let start = async {
+            let member = Member::start(cluster).await;
+            let services = Services::start(&member.cluster).await;
+            (member, services)
+        };
+        let (member, services) = remote.play(start).await;
+        Member { distant: Some(Distant { _services: services, remote }), ..member }
     }
 }

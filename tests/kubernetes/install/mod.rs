@@ -23,7 +23,10 @@ use self::{
         drift_of_a_gateway_is_mended, gateways_take_their_objects_with_them,
         others_may_have_fields_of_their_own,
     },
-    isolation::fault_s02_envoys_are_told_of_their_own_gateway_only,
+    isolation::{
+        fault_s02_an_alb_config_is_another_gateway_than_its_namesake,
+        fault_s02_envoys_are_told_of_their_own_gateway_only,
+    },
     readme::{
         fault_s03_nobody_was_refused, readme_fails_over_when_pods_are_killed,
         readme_fails_over_when_scaled_to_zero, readme_header_reaches_the_canary,
@@ -64,6 +67,7 @@ scenario! { "install", &["c1", "c2"], fleet: Bare;
     fault_d08_a_certificate_is_renewed_under_load,
     fault_d08_the_authority_is_rotated_under_load,
     fault_s02_envoys_are_told_of_their_own_gateway_only,
+    fault_s02_an_alb_config_is_another_gateway_than_its_namesake,
     drift_of_a_gateway_is_mended,
     others_may_have_fields_of_their_own,
     fault_s06_no_key_is_said_at_trace_level,
@@ -128,10 +132,10 @@ fn pods_of(fleet: &Cluster, deployment: &str) -> Result<Vec<String>, String> {
     Ok(names.filter(is_own).map(str::to_owned).collect())
 }
 
-/// Where clients reach a gateway.
-async fn load_balancer(scene: &Scene, gateway: &str) -> Ipv4Addr {
+/// Where clients reach a gateway whose objects have this name.
+async fn load_balancer(scene: &Scene, name: &str) -> Ipv4Addr {
     eventually(PATIENCE, "the Service has an address", || async {
-        let service = object(&scene.world.fleet, &format!("service {}", kept(gateway)))?;
+        let service = object(&scene.world.fleet, &format!("service {name}"))?;
         let ip = service["status"]["loadBalancer"]["ingress"][0]["ip"].as_str();
         ip.map(|ip| ip.parse().unwrap()).ok_or_else(|| service.to_string())
     })
@@ -139,7 +143,7 @@ async fn load_balancer(scene: &Scene, gateway: &str) -> Ipv4Addr {
 }
 
 async fn http(scene: &Scene) -> Client {
-    Client::plain((load_balancer(scene, GATEWAY_NAME).await, 80).into())
+    Client::plain((load_balancer(scene, &kept(GATEWAY_NAME)).await, 80).into())
 }
 
 /// All of `n` answers come from `env`, which may also be a status code.

@@ -129,7 +129,7 @@ pub(super) async fn readme_shows_the_gateway(scene: &mut Scene) {
     .await;
     let members = r#"[{"clusterId":"cluster-1"},{"clusterId":"cluster-2"}]"#;
     remote_clusters(fleet, members).await;
-    let address = load_balancer(scene, GATEWAY_NAME).await;
+    let address = load_balancer(scene, &kept(GATEWAY_NAME)).await;
     let ingress = format!("ingress web-demo -n {}", fleet::NAMESPACE);
     let expect = format!(r#"{{"ingress":[{{"ip":"{address}"}}]}}"#);
     shows(fleet, &ingress, ".status.loadBalancer", &expect).await;
@@ -192,7 +192,11 @@ pub(super) async fn readme_leaves_definitions_behind(scene: &mut Scene) {
         println!("$ {command}\n{said}");
     }
     let crds = fleet.kubectl("get crds -oname");
-    for name in ["mseingressconfigs.mse.alibabacloud.com", "memberclusters.convoy.dev"] {
+    for name in [
+        "albconfigs.alibabacloud.com",
+        "mseingressconfigs.mse.alibabacloud.com",
+        "memberclusters.convoy.dev",
+    ] {
         assert!(crds.contains(name), "{crds}");
     }
     assert_eq!(

@@ -9,8 +9,8 @@ use crate::{
 /// The Service that a path of `h` is sent to, by the meaning of the model; `404` for none.
 fn serve(script: &str, path: &str) -> String {
     let (rows, _) = rows(script);
-    let (row, _) = assemble(&host("h"), &rows, &certs);
-    let routes = row.http.map_or(Vec::new(), |http| http.routes);
+    let (row, _) = assemble(&host("h"), &rows, &LISTENERS, &certs);
+    let routes = row.on.into_values().next().map_or(Vec::new(), |http| http.routes);
     match routes.iter().find(|route| matches(route, path)).map(|route| &route.action) {
         None => "404".into(),
         Some(Action::Forward(Forward { arms, .. })) => {

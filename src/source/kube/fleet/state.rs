@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 
 use crate::{
-    api::MseIngressConfig,
+    api::{AlbConfig, MseIngressConfig},
     diag::{Diag, Field, Reason},
     key::{ObjectKind, ObjectName, ObjectRef, Scope},
     source::{
@@ -39,7 +39,8 @@ pub(super) const REFUSALS_THAT_COUNT: u32 = 5;
 /// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    Gateways,
+    MseIngressConfigs,
+    AlbConfigs,
     Classes,
     Ingresses,
     /// The Secrets of type `kubernetes.io/tls` in a namespace.
@@ -50,7 +51,11 @@ pub(super) enum Key {
 
 impl Key {
     /// What is read whatever it says.
-    const ALWAYS: [Key; 3] = [Key::Gateways, Key::Classes, Key::Ingresses];
+    pub(super) const ALWAYS: [Key; 4] =
+        [Key::MseIngressConfigs, Key::AlbConfigs, Key::Classes, Key::Ingresses];
+
+    /// The kinds that declare gateways. A fleet may have one of them only.
+    const GATEWAYS: [Key; 2] = [Key::MseIngressConfigs, Key::AlbConfigs];
 
     /// What to ask the API for.
     pub(super) fn watched(&self) -> Watched {
@@ -61,7 +66,10 @@ impl Key {
             ..Watched::of::<Secret>(Scope::Fleet, ObjectKind::Secret)
         };
         match self {
-            Key::Gateways => Watched::of::<MseIngressConfig>(fleet, ObjectKind::MseIngressConfig),
+            Key::MseIngressConfigs => {
+                Watched::of::<MseIngressConfig>(fleet, ObjectKind::MseIngressConfig)
+            }
+            Key::AlbConfigs => Watched::of::<AlbConfig>(fleet, ObjectKind::AlbConfig),
             Key::Classes => Watched::of::<IngressClass>(fleet, ObjectKind::IngressClass),
             Key::Ingresses => Watched::of::<Ingress>(fleet, ObjectKind::Ingress),
             Key::TlsSecrets(namespace) => secrets(namespace, "type=kubernetes.io/tls".to_owned()),
@@ -93,7 +101,7 @@ pub(super) struct State {
     is_listed: bool,
     is_synced: bool,
     health: Health,
-    findings: Vec<Diag>,
+    pub(super) findings: Vec<Diag>,
 }
 
 /// What is known through one watch.
@@ -169,9 +177,25 @@ impl State {
         row.is_some_and(|row| row.is_listed && !row.mirror.shows(secret))
     }
 
+    /// Whether the kind is one of gateways that this fleet was never seen to have, while it has
+    /// another. Then it is not waited for, and nothing is wrong: its objects cannot exist. Of a kind
+    /// that was listed once they may (faults.md B5), and without any kind of gateways nothing is
+    /// installed yet.
+    fn is_not_installed(&self, key: &Key, row: &Row) -> bool {
+        let has_another = || {
+            let mut others = Key::GATEWAYS.iter().filter(|other| *other != key);
+            others.any(|other| self.rows.get(other).is_some_and(|own| own.is_listed))
+        };
+        row.is_unserved() && Key::GATEWAYS.contains(key) && has_another()
+    }
+
     /// How far the first reading has come, if that is news.
     fn progress(&mut self) -> Vec<Change> {
-        let is_read = self.rows.iter().all(|(key, row)| row.is_listed || row.is_given_up(key));
+        let is_done = |(key, row): (&Key, &Row)| {
+            let may_lack = row.may_lack(key) || self.is_not_installed(key, row);
+            row.is_listed || may_lack && row.failures >= REFUSALS_THAT_COUNT
+        };
+        let is_read = self.rows.iter().all(is_done);
         let mut changes = Vec::new();
         // The engine asks for no Secret before it is told, so until then nothing else is read.
         if is_read && !self.is_listed {
@@ -187,15 +211,16 @@ impl State {
 
     /// What is wrong, if that is news.
     fn diagnosis(&mut self) -> Vec<Change> {
-        let trouble = self.rows.iter().find_map(|(key, row)| Some((key, row, row.trouble()?)));
-        let (health, findings) = match trouble {
+        let wrong = self.rows.iter().filter(|(key, row)| !self.is_not_installed(key, row));
+        let mut wrong = wrong.filter_map(|(key, row)| Some((key, row, row.trouble()?)));
+        let missing = self.rows.iter().filter_map(|(key, row)| self.missing_kind(key, row));
+        let findings: Vec<_> = missing.collect();
+        let health = match wrong.next() {
             Some((key, row, trouble)) => {
-                let message = explain(key, row, trouble);
-                let findings = missing_kind(key, trouble, &message);
-                (Health::Stale { reason: trouble.reason(), message }, findings)
+                Health::Stale { reason: trouble.reason(), message: explain(key, row, trouble) }
             }
-            None if self.is_synced => (Health::Live, Vec::new()),
-            None => (Health::Syncing, Vec::new()),
+            None if self.is_synced => Health::Live,
+            None => Health::Syncing,
         };
         let mut changes = Vec::new();
         if health != self.health {
@@ -209,6 +234,19 @@ impl State {
         }
         changes
     }
+
+    /// A kind that the fleet does not have, said on its definition.
+    fn missing_kind(&self, key: &Key, row: &Row) -> Option<Diag> {
+        let trouble = row.trouble().filter(|own| own.fault == Fault::KindUnavailable)?;
+        let resource = key.watched().resource;
+        let name = ObjectName::cluster_scoped(&format!("{}.{}", resource.plural, resource.group));
+        let at = Field::of(&ObjectRef::fleet(ObjectKind::CustomResourceDefinition, name));
+        let message = explain(key, row, trouble);
+        Some(match self.is_not_installed(key, row) {
+            true => Diag::warning(&at, Reason::KindUnavailable, message),
+            false => Diag::error(&at, Reason::KindUnavailable, message),
+        })
+    }
 }
 
 impl Row {
@@ -218,7 +256,10 @@ impl Row {
 
     fn hear(&mut self, news: News) -> Vec<Change> {
         if let News::Failed(trouble) = news {
-            self.failures = self.failures.saturating_add(1);
+            // A kind that is not installed fails without end, which says nothing about a server that
+            // does not answer once.
+            let is_another = self.is_unserved() && trouble.fault != Fault::KindUnavailable;
+            self.failures = if is_another { 1 } else { self.failures.saturating_add(1) };
             self.trouble = Some(trouble);
             return Vec::new();
         }
@@ -240,15 +281,20 @@ impl Row {
         changes
     }
 
-    /// Secrets that are refused to us again and again are waited for no longer: one namespace must
-    /// not keep all the others from being served (faults.md, Principles P3).
-    fn is_given_up(&self, key: &Key) -> bool {
+    /// Secrets that are refused to us are not waited for: one namespace must not keep all the others
+    /// from being served (faults.md, Principles P3).
+    fn may_lack(&self, key: &Key) -> bool {
         let is_refused = self.trouble.as_ref().is_some_and(|own| own.fault.is_refusal());
-        let may_lack = match key {
-            Key::TlsSecrets(_) | Key::Secret(_) => true,
-            Key::Gateways | Key::Classes | Key::Ingresses => false,
-        };
-        may_lack && is_refused && self.failures >= REFUSALS_THAT_COUNT
+        match key {
+            Key::TlsSecrets(_) | Key::Secret(_) => is_refused,
+            Key::MseIngressConfigs | Key::AlbConfigs | Key::Classes | Key::Ingresses => false,
+        }
+    }
+
+    /// Whether the server does not have the kind, and was never seen to have it.
+    fn is_unserved(&self) -> bool {
+        let trouble = self.trouble.as_ref();
+        !self.is_listed && trouble.is_some_and(|own| own.fault == Fault::KindUnavailable)
     }
 
     fn trouble(&self) -> Option<&Trouble> {
@@ -280,29 +326,20 @@ fn withdraw_only_unseen<'a>(
 
 /// What is wrong, and what to do about it.
 fn explain(key: &Key, row: &Row, trouble: &Trouble) -> String {
-    match (key, trouble.fault, row.is_listed) {
-        (Key::Gateways, Fault::KindUnavailable, false) => {
-            "the CRDs of Convoy are not installed: run `convoy crds | kubectl apply -f -`; it is \
-             used as soon as it is there"
-                .to_owned()
-        }
-        (Key::Gateways, Fault::KindUnavailable, true) => {
-            "the CRD of gateways was removed: run `convoy crds | kubectl apply -f -` and apply the \
+    if trouble.fault != Fault::KindUnavailable || !Key::GATEWAYS.contains(key) {
+        return trouble.message.clone();
+    }
+    let kind = key.watched().kind;
+    match row.is_listed {
+        false => format!(
+            "the CRD of {kind} is not installed: run `convoy crds | kubectl apply -f -`; it is used \
+             as soon as it is there"
+        ),
+        true => format!(
+            "the CRD of {kind} was removed: run `convoy crds | kubectl apply -f -` and apply the \
              gateways again; what Envoys have stays"
-                .to_owned()
-        }
-        (_, _, _) => trouble.message.clone(),
+        ),
     }
-}
-
-fn missing_kind(key: &Key, trouble: &Trouble, message: &str) -> Vec<Diag> {
-    if trouble.fault != Fault::KindUnavailable {
-        return Vec::new();
-    }
-    let resource = key.watched().resource;
-    let name = ObjectName::cluster_scoped(&format!("{}.{}", resource.plural, resource.group));
-    let object = ObjectRef::fleet(ObjectKind::CustomResourceDefinition, name);
-    vec![Diag::error(&Field::of(&object), Reason::KindUnavailable, message)]
 }
 
 /// Once each time the reason changes.

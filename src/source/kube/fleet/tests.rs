@@ -13,6 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::{state::REFUSALS_THAT_COUNT, *};
 use crate::{
+    diag::Severity,
     key::ObjectName,
     source::{
         kube::{
@@ -76,7 +77,7 @@ fn failed(fault: Fault) -> News {
 fn synced(secrets: &[&str]) -> State {
     let mut state = State::default();
     state.start();
-    for key in [Key::Gateways, Key::Classes, Key::Ingresses] {
+    for key in Key::ALWAYS {
         state.hear(&key, News::Listed(vec![]));
     }
     state.know_members();
@@ -88,11 +89,12 @@ fn synced(secrets: &[&str]) -> State {
 #[test]
 fn a_fleet_is_synced_when_wanted_secrets_were_listed_and_members_are_known() {
     let mut state = State::default();
-    assert_eq!(state.start().begun, [Key::Gateways, Key::Classes, Key::Ingresses]);
+    assert_eq!(state.start().begun, Key::ALWAYS);
     let list = || News::Listed(vec![]);
+    assert_eq!(outline(&state.hear(&Key::AlbConfigs, list()).changes), "");
     assert_eq!(outline(&state.hear(&Key::Ingresses, list()).changes), "");
     assert_eq!(outline(&state.hear(&Key::Classes, list()).changes), "");
-    assert_eq!(outline(&state.hear(&Key::Gateways, list()).changes), "listed");
+    assert_eq!(outline(&state.hear(&Key::MseIngressConfigs, list()).changes), "listed");
     let step = state.want(wanted(&["cert", "opaque"]));
     assert_eq!((step.begun, outline(&step.changes)), (vec![tls()], String::new()));
     let step = state.hear(&tls(), News::Listed(secrets(&["cert", "unused"])));
@@ -109,13 +111,16 @@ fn secrets_that_are_refused_for_good_keep_nobody_waiting() {
     let check = |key: &Key, news: &dyn Fn() -> News, expect: bool| {
         let mut state = State::default();
         state.start();
-        for other in [Key::Gateways, Key::Classes, Key::Ingresses] {
+        for other in Key::ALWAYS {
             if other != *key {
                 state.hear(&other, News::Listed(vec![]));
             }
         }
         state.know_members();
         state.want(wanted(&["cert"]));
+        if *key != tls() {
+            state.hear(&tls(), News::Listed(secrets(&["cert"])));
+        }
         let mut said = String::new();
         for _ in 0..REFUSALS_THAT_COUNT {
             assert!(!said.contains("synced"), "{key:?}");
@@ -126,6 +131,49 @@ fn secrets_that_are_refused_for_good_keep_nobody_waiting() {
     check(&tls(), &refused, true);
     check(&tls(), &|| failed(Fault::Unreachable), false);
     check(&Key::Ingresses, &refused, false);
+    let missing = || failed(Fault::KindUnavailable);
+    check(&Key::MseIngressConfigs, &missing, true);
+    check(&Key::AlbConfigs, &missing, true);
+    // It may have objects, which we may not see.
+    check(&Key::AlbConfigs, &refused, false);
+    check(&Key::Ingresses, &missing, false);
+}
+
+/// Nothing that works depends on a kind that nobody uses, and it is used when it comes.
+#[test]
+fn one_kind_of_gateways_is_enough() {
+    for (has, lacks) in
+        [(Key::MseIngressConfigs, Key::AlbConfigs), (Key::AlbConfigs, Key::MseIngressConfigs)]
+    {
+        let mut state = State::default();
+        state.start();
+        state.know_members();
+        let missing = || failed(Fault::KindUnavailable);
+        // Without any kind nothing is installed yet, however long that is so.
+        let mut said = String::new();
+        for key in [&has, &lacks].into_iter().cycle().take(4 * REFUSALS_THAT_COUNT as usize) {
+            said += &outline(&state.hear(key, missing()).changes);
+        }
+        assert!(said.starts_with("KindUnavailable findings: 1"), "{said}");
+        assert!(said.ends_with("findings: 2") && !said.contains("listed"), "{said}");
+        let listed = || News::Listed(vec![]);
+        assert_eq!(outline(&state.hear(&has, listed()).changes), "Syncing findings: 1", "{has:?}");
+        state.hear(&Key::Classes, listed());
+        assert_eq!(outline(&state.hear(&Key::Ingresses, listed()).changes), "listed", "{has:?}");
+        assert_eq!(outline(&state.want(wanted(&[])).changes), "synced Live", "{has:?}");
+        let [finding] = &state.findings[..] else { panic!("{:?}", state.findings) };
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.message.contains(lacks.watched().kind.as_str()), "{finding}");
+        // A server that does not answer once is not taken for more than that.
+        let silent = state.hear(&lacks, failed(Fault::Unreachable)).changes;
+        assert_eq!(outline(&silent), "findings: 0");
+        assert_eq!(outline(&state.hear(&lacks, missing()).changes), "findings: 1");
+        assert_eq!(outline(&state.hear(&lacks, listed()).changes), "findings: 0");
+        // From now on it may have objects, so that it is missed (faults.md B5).
+        let gone = state.hear(&lacks, missing()).changes;
+        assert_eq!(outline(&gone), "KindUnavailable findings: 1");
+        assert_eq!(state.findings[0].severity, Severity::Error);
+    }
 }
 
 #[test]
@@ -178,17 +226,23 @@ fn what_is_wrong_is_said_once_and_withdrawn() {
     check(Key::Ingresses, News::Contact, "Live");
     // A decision of somebody counts at once.
     check(Key::Classes, failed(Fault::Forbidden), "Forbidden");
-    check(Key::Gateways, failed(Fault::KindUnavailable), "KindUnavailable findings: 1");
-    check(Key::Gateways, News::Contact, "Forbidden findings: 0");
+    let gateways = || Key::MseIngressConfigs;
+    check(gateways(), failed(Fault::KindUnavailable), "KindUnavailable findings: 1");
+    check(gateways(), News::Contact, "Forbidden findings: 0");
     check(Key::Classes, News::Contact, "Live");
 }
 
 type Lines = mpsc::UnboundedSender<Result<String, std::io::Error>>;
 
+const MSE: &str = "mseingressconfigs";
+const ALB: &str = "albconfigs";
+const BOTH: [&str; 2] = [MSE, ALB];
+
 /// What the API server of a test serves, and what it was asked.
 #[derive(Default)]
 struct Served {
-    has_crd: bool,
+    /// Plurals of the kinds of gateways that are installed.
+    crds: Vec<&'static str>,
     lists: Vec<String>,
     /// Whom to tell events, by path.
     watches: BTreeMap<String, Lines>,
@@ -202,8 +256,8 @@ struct Scene {
 }
 
 impl Scene {
-    async fn start(has_crd: bool) -> Scene {
-        let served = Arc::new(Mutex::new(Served { has_crd, ..Served::default() }));
+    async fn start(crds: &[&'static str]) -> Scene {
+        let served = Arc::new(Mutex::new(Served { crds: crds.to_vec(), ..Served::default() }));
         let api = fake_api::serve({
             let served = served.clone();
             move |_, uri, _| answer(&mut served.lock().unwrap(), uri)
@@ -239,7 +293,8 @@ impl Scene {
 
 fn answer(served: &mut Served, uri: &Uri) -> Response {
     let path = uri.path().to_owned();
-    if path.ends_with("mseingressconfigs") && !served.has_crd {
+    let gateways = BOTH.into_iter().find(|plural| path.ends_with(plural));
+    if gateways.is_some_and(|plural| !served.crds.contains(&plural)) {
         return fake_api::not_found();
     }
     let query = uri.query().unwrap_or_default();
@@ -252,8 +307,11 @@ fn answer(served: &mut Served, uri: &Uri) -> Response {
     served.lists.push(format!("{path} {}", selector.unwrap_or_default()));
     let items = match selector {
         Some(selector) => vec![secret(if selector.starts_with("type") { "cert" } else { "old" })],
-        None if path.ends_with("mseingressconfigs") => vec![json!({
+        None if gateways == Some(MSE) => vec![json!({
             "metadata": {"name": "hongkong"}, "spec": {},
+        })],
+        None if gateways == Some(ALB) => vec![json!({
+            "metadata": {"name": "alb"}, "spec": {"listeners": [{"port": 8001}]},
         })],
         None => vec![],
     };
@@ -266,8 +324,9 @@ fn secret(name: &str) -> Value {
 
 #[tokio::test]
 async fn fault_s03_secrets_are_read_only_where_they_are_named() {
-    let mut scene = Scene::start(true).await;
-    assert_eq!(scene.until("listed").await, "Syncing +hongkong listed");
+    let mut scene = Scene::start(&BOTH).await;
+    let first = scene.until("listed").await;
+    assert!(["+hongkong", "+alb"].iter().all(|own| first.contains(own)), "{first}");
     assert_eq!(scene.secret_lists(), [""; 0]);
     scene.wanted.send_replace(wanted(&["cert", "old"]));
     assert_eq!(scene.until("Live").await, "+shop/cert +shop/old synced Live");
@@ -281,28 +340,30 @@ async fn fault_s03_secrets_are_read_only_where_they_are_named() {
 
 #[tokio::test]
 async fn a_crd_that_is_installed_later_is_used() {
-    let mut scene = Scene::start(false).await;
-    let expect = "Syncing KindUnavailable findings: 1";
-    assert_eq!(scene.until("findings: 1").await, expect);
-    scene.served.lock().unwrap().has_crd = true;
+    let mut scene = Scene::start(&[]).await;
+    let said = scene.until("findings: 2").await;
+    assert!(said.starts_with("Syncing KindUnavailable"), "{said}");
+    scene.served.lock().unwrap().crds = vec![MSE];
     let rest = scene.until("listed").await;
-    assert!(rest.ends_with("+hongkong listed"), "{rest}");
+    assert!(rest.contains("+hongkong"), "{rest}");
+    scene.served.lock().unwrap().crds = BOTH.to_vec();
+    assert_eq!(scene.until("+alb").await, "findings: 0 +alb");
 }
 
 #[tokio::test]
 async fn fault_b05_a_kind_that_is_not_served_any_more_is_kept() {
-    let mut scene = Scene::start(true).await;
+    let mut scene = Scene::start(&BOTH).await;
     scene.until("listed").await;
     scene.wanted.send_replace(wanted(&[]));
     scene.until("Live").await;
     {
         let mut served = scene.served.lock().unwrap();
-        served.has_crd = false;
+        served.crds = vec![ALB];
         // Every watch ends.
         served.watches.clear();
     }
     assert_eq!(scene.until("findings: 1").await, "KindUnavailable findings: 1");
-    scene.served.lock().unwrap().has_crd = true;
+    scene.served.lock().unwrap().crds = BOTH.to_vec();
     // Nothing of it was ever taken back, so nothing has to come again.
     assert_eq!(scene.until("findings: 0").await, "Live findings: 0");
 }

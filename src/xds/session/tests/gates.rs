@@ -42,6 +42,47 @@ fn routes_wait_until_a_new_cluster_has_its_endpoints() {
     );
 }
 
+/// Envoy says nothing when the first round of health checks has ended.
+#[test]
+fn routes_wait_until_a_new_cluster_has_settled() {
+    check(
+        Delta,
+        "commit +rds:r
+         sub cds                -> cds
+         ack cds
+         sub rds r              -> rds +r
+         ack rds
+         commit +cds:a~3000 +eds:a +rds:r@2  -> cds +a
+         ack cds
+         sub eds a              -> eds +a
+         wait 500
+         ack eds
+         wait 2999
+         wait 1                 -> rds +r@2",
+    );
+}
+
+/// A part settles, and what is made of it follows at once.
+#[test]
+fn routes_wait_until_the_parts_of_a_cluster_have_settled() {
+    check(
+        Delta,
+        "commit +rds:r
+         sub cds                -> cds
+         ack cds
+         sub rds r              -> rds +r
+         ack rds
+         commit +cds:a~1000 +eds:a +cds:both(cds:a) +rds:r@2  -> cds +a +both
+         ack cds
+         sub eds a              -> eds +a
+         ack eds
+         wait 999
+         wait 1                 -> rds +r@2
+         ack rds
+         commit +cds:a@2~1000 +rds:r@3  -> cds +a@2; eds +a; rds +r@3",
+    );
+}
+
 #[test]
 fn routes_do_not_wait_for_a_cluster_that_only_changed() {
     check(

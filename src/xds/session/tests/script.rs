@@ -11,7 +11,8 @@
 //! ack cds · nack cds · ack cds #1 answer the last response, or another
 //! wait 2000                       milliseconds pass
 //! ```
-//! A cluster `c` awaits the endpoints `c`, or what stands in parentheses: `+cds:c(cds:x,sds:y)`.
+//! A cluster `c` awaits the endpoints `c`, or what stands in parentheses: `+cds:c(cds:x,sds:y)`, and
+//! settles for as many milliseconds as it says: `+cds:c~3000`.
 //! Responses: `cds +a +b@2 -c` (delta), `cds a b@2` (SotW), several separated by `;`.
 
 use std::{
@@ -247,7 +248,7 @@ fn named(text: &str) -> (Kind, Arc<str>) {
     (kind(word), name.into())
 }
 
-/// `+cds:a@2(eds:x,sds:y)` or `-cds:a`.
+/// `+cds:a@2~3000(eds:x,sds:y)` or `-cds:a`.
 fn change(word: &str) -> (Kind, Arc<str>, Option<Resource>) {
     if let Some(gone) = word.strip_prefix('-') {
         let (kind, name) = named(gone);
@@ -258,6 +259,7 @@ fn change(word: &str) -> (Kind, Arc<str>, Option<Resource>) {
         Some((word, awaits)) => (word, Some(awaits.trim_end_matches(')'))),
         None => (word, None),
     };
+    let (word, settles) = word.split_once('~').unwrap_or((word, "0"));
     let (word, content) = word.split_once('@').unwrap_or((word, "1"));
     let (kind, name) = named(word);
     let awaits = match awaits {
@@ -266,5 +268,5 @@ fn change(word: &str) -> (Kind, Arc<str>, Option<Resource>) {
         None => vec![],
     };
     let made = resource(kind, &name, content.parse().unwrap(), awaits);
-    (kind, name, Some(made))
+    (kind, name, Some(made.settling(Duration::from_millis(settles.parse().unwrap()))))
 }

@@ -307,7 +307,7 @@ async fn prepare(shared: &Arc<Shared>) -> Surroundings {
         }
         time::sleep(PAUSE).await;
     };
-    let sandbox = Some(Sandbox::make(shared.place.address).await);
+    let sandbox = Some(Sandbox::make(shared.place.address, shared.place.host).await);
     Surroundings { volumes, sandbox }
 }
 

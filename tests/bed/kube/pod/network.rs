@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::bed::netns::{GATEWAY, run};
+use crate::bed::netns::run;
 
 /// Holds the namespace. `/proc` may be of another process namespace than ours, so it says what it is
 /// called there; then it waits for the cable, and at last for the end of this program.
@@ -28,11 +28,11 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// # Panics
     /// If the kernel refuses namespaces or cables: no pod could run.
-    pub(super) async fn make(address: Ipv4Addr) -> Sandbox {
+    pub(super) async fn make(address: Ipv4Addr, node: Ipv4Addr) -> Sandbox {
         fs::write(FORWARDING, "1").unwrap();
         let mut holder = Command::new("unshare")
             .args(["--net", "--", "sh", "-ec", HOLD])
-            .args([address, GATEWAY].map(|it| it.to_string()))
+            .args([address, node].map(|it| it.to_string()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

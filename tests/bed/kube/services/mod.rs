@@ -64,7 +64,7 @@ impl Drop for Services {
 }
 
 /// Where the load balancers of a cluster are, but for the last byte.
-fn balancers(number: u8) -> [u8; 3] {
+pub(super) fn balancers(number: u8) -> [u8; 3] {
     [10, 0, if number == super::FLEET { 1 } else { 1 + number }]
 }
 
