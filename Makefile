@@ -60,6 +60,7 @@ parts:
 	$(call part,chart tests,$(CARGO) test --locked --test deploy)
 	$(call part,kubernetes tests,$(CARGO) test --locked --test kubernetes)
 	$(call part,demo,$(CARGO) run --locked -- demo --once --port 0)
+	$(call part,demo of hybrid,$(CARGO) run --locked -- demo --scenario hybrid --once --port 0)
 
 # At the same time: one of them is built on a single core for minutes.
 .PHONY: programs

@@ -123,6 +123,52 @@ fn attachments_follow_class_gateway_and_object() {
 }
 
 #[test]
+fn an_ingress_is_read_as_each_kind_of_gateway_reads_it() {
+    let mut fleet = Fleet::of_size(0);
+    fleet.engine.tick(vec![
+        fixture::gateway("main", "", "c1"),
+        fixture::alb("main", "c1", &[80, 8001, 443]),
+        fixture::alb_class("mse", "main"),
+        ingress("web-0", "a.example.com", "svc-0", &[("alb:listen-ports", r#"[{"HTTP":8001}]"#)]),
+    ]);
+    let work = fleet.engine.work();
+    assert_eq!(work.ingresses, 1, "the class is bound to the AlbConfig, so nobody else reads it");
+    let tables = |fleet: &Fleet, id: GatewayId| -> Vec<_> {
+        let view = fleet.engine.views()[&id].clone();
+        view.table(Kind::Route).iter().map(|table| table.name.to_string()).collect()
+    };
+    assert_eq!(tables(&fleet, GatewayId::alb("main")), ["http-80", "http-8001"]);
+    assert_eq!(tables(&fleet, GatewayId::mse("main")), ["http"]);
+    // Unbound, it is one of every Ingress that the other gateway serves.
+    fleet.engine.tick(vec![fixture::class("mse", None)]);
+    assert_eq!(fleet.engine.work().since(work).ingresses, 1);
+    fleet.engine.audit().unwrap();
+}
+
+#[test]
+fn a_listener_that_is_declared_no_longer_goes_and_its_hosts_with_it() {
+    let mut fleet = Fleet::of_size(0);
+    fleet.engine.tick(vec![
+        fixture::alb("main", "c1", &[80, 8001, 443]),
+        fixture::alb_class("mse", "main"),
+        ingress("web-0", "a.example.com", "svc-0", &[("alb:listen-ports", r#"[{"HTTP":8001}]"#)]),
+    ]);
+    let listeners = |fleet: &Fleet| -> Vec<_> {
+        let view = fleet.engine.views()[&GatewayId::alb("main")].clone();
+        view.table(Kind::Listener).iter().map(|own| own.name.to_string()).collect()
+    };
+    assert_eq!(listeners(&fleet), ["http-80", "http-8001", "ready"]);
+    assert_eq!(fleet.engine.findings().all().iter().count(), 1, "no member has the Service");
+    fleet.engine.tick(vec![fixture::alb("main", "c1", &[80, 443])]);
+    assert_eq!(listeners(&fleet), ["http-80", "ready"]);
+    let findings: Vec<_> =
+        fleet.engine.findings().all().iter().map(|diag| diag.to_string()).collect();
+    assert!(findings[0].contains("listener is not exist in alb, port: 8001"), "{findings:?}");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    fleet.engine.audit().unwrap();
+}
+
+#[test]
 fn an_invalid_gateway_is_declared_with_its_problem() {
     let mut fleet = Fleet::of_size(1);
     let commit = fleet.engine.tick(vec![slice("c1", "svc-0", 7)]);
@@ -208,9 +254,15 @@ enum Step {
         class: usize,
         port: u16,
     },
+    /// To an `MseIngressConfig`, to an `AlbConfig`, or to none.
     Class {
-        bound: bool,
+        bound: usize,
     },
+    Alb {
+        members: usize,
+        ports: usize,
+    },
+    DeleteAlb,
     Secret {
         idx: usize,
         is_valid: bool,
@@ -261,7 +313,17 @@ impl Step {
                 ["c1,c2", "c2,c1", "c1,c4", "c4,c2,c3", "c3,unknown"][*members % 5],
                 *port,
             ),
-            Step::Class { bound } => fixture::class("mse", bound.then_some("main")),
+            Step::Class { bound } => match bound % 3 {
+                0 => fixture::class("mse", None),
+                1 => fixture::class("mse", Some("main")),
+                _ => fixture::alb_class("mse", "main"),
+            },
+            Step::Alb { members, ports } => fixture::alb(
+                "main",
+                ["c1,c2", "c4,c1"][*members % 2],
+                [&[80, 443][..], &[80, 8001, 443], &[443], &[81, 444], &[80, 80]][*ports % 5],
+            ),
+            Step::DeleteAlb => fixture::delete_alb("main"),
             Step::Secret { idx, is_valid } => fixture::secret(&format!("cert-{idx}"), *is_valid),
             Step::DeleteSecret(idx) => fixture::delete_secret(&format!("cert-{idx}")),
             Step::Pod { service, replica, version } => {
@@ -279,7 +341,8 @@ impl Step {
 
 const MEMBERS: [&str; 4] = ["c1", "c2", "c3", "c4"];
 const HOSTS: [&str; 5] = ["a.example.com", "b.example.com", "*.example.com", "", "bad host"];
-const ANNOTATIONS: [&[(&str, &str)]; 9] = [
+const ANNOTATIONS: [&[(&str, &str)]; 10] = [
+    &[("alb:listen-ports", r#"[{"HTTP":8001},{"HTTPS":443}]"#)],
     &[],
     &[("canary", "true"), ("canary-by-header", "x-canary")],
     &[("canary", "true"), ("canary-weight", "20")],
@@ -294,7 +357,7 @@ const ANNOTATIONS: [&[(&str, &str)]; 9] = [
 fn steps() -> impl Strategy<Value = Step> {
     let n = 0..5usize;
     prop_oneof![
-        4 => (n.clone(), n.clone(), n.clone(), 0..9usize).prop_map(|(idx, host, service, annotations)| {
+        4 => (n.clone(), n.clone(), n.clone(), 0..10usize).prop_map(|(idx, host, service, annotations)| {
             Step::Ingress { idx, host, service, annotations }
         }),
         2 => n.clone().prop_map(Step::DeleteIngress),
@@ -308,7 +371,9 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (n.clone(), n.clone(), 80..83u16).prop_map(|(members, class, port)| {
             Step::Gateway { members, class, port }
         }),
-        1 => any::<bool>().prop_map(|bound| Step::Class { bound }),
+        1 => n.clone().prop_map(|bound| Step::Class { bound }),
+        1 => (n.clone(), n.clone()).prop_map(|(members, ports)| Step::Alb { members, ports }),
+        1 => Just(Step::DeleteAlb),
         1 => (n.clone(), any::<bool>()).prop_map(|(idx, is_valid)| Step::Secret { idx, is_valid }),
         1 => n.clone().prop_map(Step::DeleteSecret),
         1 => (n.clone(), 0..3usize, 0..3usize).prop_map(|(service, replica, version)| {

@@ -239,7 +239,7 @@ pub(crate) fn definitions_stay_behind() {
     let check = |args: &[&str], expect: Value| {
         let text = helm(&[&["template", "convoy-crds", CRDS][..], args].concat()).unwrap();
         let definitions = objects(&text);
-        assert_eq!(definitions.len(), 2, "{text}");
+        assert_eq!(definitions.len(), 3, "{text}");
         for definition in definitions {
             assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], expect);
         }

@@ -1,7 +1,10 @@
 //! Managed gateways on a real API server, in a namespace that enforces the pod security standard
 //! `restricted`. Nobody runs the Pods here; that they are made says that they are admitted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -30,6 +33,7 @@ scenario! { "infra", &[];
     infra_8_a_refusal_is_reported_and_mended,
     infra_9_an_alb_config_shares_nothing_with_its_namesake,
     infra_a_the_cluster_removes_what_a_deleted_gateway_had,
+    infra_b_one_kind_of_gateways_is_enough,
 }
 
 const NAMESPACE: &str = "convoy-system";
@@ -438,4 +442,31 @@ async fn infra_a_the_cluster_removes_what_a_deleted_gateway_had(scene: &mut Scen
     })
     .await;
     scene.replicas.push(last);
+}
+
+/// As where Convoy is upgraded before its CRDs, or where nobody wants the other kind.
+async fn infra_b_one_kind_of_gateways_is_enough(scene: &mut Scene) {
+    let crd = "albconfigs.alibabacloud.com";
+    scene.world.fleet.kubectl(&format!("delete crd {crd} --timeout=60s"));
+    let began = Instant::now();
+    scene.start_managing_convoy().await;
+    figure(&format!("ready without the CRD of one kind after {:.1?}", began.elapsed()));
+    let fleet = &scene.world.fleet;
+    fleet.apply(&gateway("alone", 0), "");
+    is_settled(fleet, "alone").await;
+    shows(fleet, "mseingressconfig alone", ".status.phase", "Pending").await;
+    let findings = async || scene.replicas.last().unwrap().admin("/metrics").await.unwrap();
+    let missing = r#"convoy_diagnostics{severity="warning",reason="KindUnavailable"} 1"#;
+    let said = findings().await;
+    assert!(said.contains(missing), "{said}");
+    // It comes, and is used without a restart.
+    fleet.apply(&convoy(&["crds"]), "--server-side");
+    eventually(SETTLE, "the kind is served", || async {
+        fleet.try_kubectl("apply -f -", &alb(&[8001]))
+    })
+    .await;
+    let provisioned = r#".status.conditions[?(@.type=="Provisioned")].status"#;
+    shows(fleet, &format!("albconfig {GATEWAY_NAME}"), provisioned, "True").await;
+    let said = findings().await;
+    assert!(!said.contains(missing), "{said}");
 }

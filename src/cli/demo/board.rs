@@ -1,4 +1,4 @@
-//! What is to be shown: the state of cluster 1 and what has happened, with its time.
+//! What is to be shown: the state of the first cluster and what has happened, with its time.
 
 use std::{
     io::{self, Write},
@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::cli::demo::load::Traffic;
+use crate::cli::demo::{load::curl, play::Play};
 
-/// Cluster 1, as we made it.
+/// The first cluster, as we made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClusterState {
     Alive,
-    Dead,
+    Lost,
 }
 
 /// Shared by the scenario, which writes, and the live view, which reads.
@@ -22,20 +22,20 @@ pub(super) struct Board {
     started: Instant,
     is_live: bool,
     port: u16,
+    play: &'static Play,
 }
 
 struct Inner {
-    cluster_1: ClusterState,
+    first: ClusterState,
     log: Vec<String>,
     invitation: Vec<String>,
 }
 
 impl Board {
     /// A live board is drawn by the view; another one prints each line at once.
-    pub(super) fn new(is_live: bool, port: u16) -> Board {
-        let inner =
-            Inner { cluster_1: ClusterState::Alive, log: Vec::new(), invitation: Vec::new() };
-        Board { inner: Arc::new(Mutex::new(inner)), started: Instant::now(), is_live, port }
+    pub(super) fn new(play: &'static Play, is_live: bool, port: u16) -> Board {
+        let inner = Inner { first: ClusterState::Alive, log: Vec::new(), invitation: Vec::new() };
+        Board { inner: Arc::new(Mutex::new(inner)), started: Instant::now(), is_live, port, play }
     }
 
     /// Something has happened.
@@ -48,8 +48,8 @@ impl Board {
     /// Shows the commands to try, for as long as the demo runs.
     pub(super) fn show_commands(&self) {
         self.invite("Try it:");
-        for traffic in Traffic::ALL {
-            self.invite(&format!("  {}", traffic.curl(self.port)));
+        for traffic in self.play.traffic {
+            self.invite(&format!("  {}", curl(traffic, self.port)));
         }
     }
 
@@ -59,12 +59,16 @@ impl Board {
         self.lock().invitation.push(line.to_owned());
     }
 
-    pub(super) fn cluster_1(&self) -> ClusterState {
-        self.lock().cluster_1
+    pub(super) fn first(&self) -> ClusterState {
+        self.lock().first
     }
 
-    pub(super) fn set_cluster_1(&self, state: ClusterState) {
-        self.lock().cluster_1 = state;
+    pub(super) fn set_first(&self, state: ClusterState) {
+        self.lock().first = state;
+    }
+
+    pub(super) fn play(&self) -> &'static Play {
+        self.play
     }
 
     /// The last `n` lines of what has happened, then the invitation.

@@ -18,77 +18,25 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
+use crate::cli::demo::play::Traffic;
+
 /// The host of every rule of the example.
 const HOST: &str = "example.com";
 
 /// A request without an answer for so long has failed.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Over how many answers the live view shows shares: the last second of active-active, the last
-/// four of the others.
+/// Over how many answers the live view shows shares: the last second of what has four workers.
 const WINDOW: usize = 100;
 
-/// The kinds of request that are sent, by the pattern they show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Traffic {
-    ActiveActive,
-    CanaryVersion,
-    PrimarySecondary,
-    CanaryByCluster,
+/// The command that sends one by hand.
+pub(super) fn curl(traffic: &Traffic, port: u16) -> String {
+    let header = traffic.header.map(|(name, value)| format!(" -H '{name}: {value}'"));
+    let (header, path) = (header.unwrap_or_default(), traffic.path);
+    format!("curl -H 'host: {HOST}'{header} http://127.0.0.1:{port}{path}")
 }
 
-impl Traffic {
-    pub(super) const ALL: [Traffic; 4] = [
-        Traffic::ActiveActive,
-        Traffic::CanaryVersion,
-        Traffic::PrimarySecondary,
-        Traffic::CanaryByCluster,
-    ];
-
-    /// What it shows.
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Traffic::ActiveActive => "active-active",
-            Traffic::CanaryVersion => "canary version by header",
-            Traffic::PrimarySecondary => "primary/secondary",
-            Traffic::CanaryByCluster => "canary cluster by header",
-        }
-    }
-
-    /// The path it asks for.
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Traffic::ActiveActive | Traffic::CanaryVersion => "/svc1",
-            Traffic::PrimarySecondary | Traffic::CanaryByCluster => "/service1",
-        }
-    }
-
-    /// The header that makes it a canary's.
-    pub(super) fn header(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Traffic::ActiveActive | Traffic::PrimarySecondary => None,
-            Traffic::CanaryVersion => Some(("canary-dest", "cluster1")),
-            Traffic::CanaryByCluster => Some(("app-web-demo-version", "gray")),
-        }
-    }
-
-    /// The command that sends one by hand.
-    pub(super) fn curl(self, port: u16) -> String {
-        let header = self.header().map(|(name, value)| format!(" -H '{name}: {value}'"));
-        let (header, path) = (header.unwrap_or_default(), self.path());
-        format!("curl -H 'host: {HOST}'{header} http://127.0.0.1:{port}{path}")
-    }
-
-    /// Workers with 25 requests a second each: 175 a second together, a few percent of a core.
-    fn workers(self) -> usize {
-        match self {
-            Traffic::ActiveActive => 4,
-            Traffic::CanaryVersion | Traffic::PrimarySecondary | Traffic::CanaryByCluster => 1,
-        }
-    }
-}
-
-/// Time between two requests of one worker.
+/// Time between two requests of one worker: with seven of them 175 a second, a few percent of a core.
 const PACE: Duration = Duration::from_millis(40);
 
 /// What came of one kind of request.
@@ -141,62 +89,69 @@ impl Tally {
 /// The running load. It ends when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Load {
-    tallies: Arc<BTreeMap<Traffic, Mutex<Tally>>>,
+    /// One for each kind of request.
+    rows: Arc<[Row]>,
     _workers: Arc<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Row {
+    traffic: &'static Traffic,
+    tally: Mutex<Tally>,
+}
+
+impl Row {
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Load {
     /// Starts to send to the gateway on `port`.
-    pub(super) fn start(port: u16) -> Load {
-        let tallies = Traffic::ALL.map(|traffic| (traffic, Mutex::default()));
-        let tallies = Arc::new(BTreeMap::from(tallies));
+    pub(super) fn start(traffic: &'static [Traffic], port: u16) -> Load {
+        let row = |traffic| Row { traffic, tally: Mutex::default() };
+        let rows: Arc<[Row]> = traffic.iter().map(row).collect();
         let mut workers = JoinSet::new();
-        for traffic in Traffic::ALL {
-            for _ in 0..traffic.workers() {
-                workers.spawn(send(traffic, port, tallies.clone()));
+        for (idx, traffic) in traffic.iter().enumerate() {
+            for _ in 0..traffic.workers {
+                workers.spawn(send(idx, port, rows.clone()));
             }
         }
-        Load { tallies, _workers: Arc::new(workers) }
+        Load { rows, _workers: Arc::new(workers) }
     }
 
-    /// What came of one kind of request so far.
-    pub(super) fn tally(&self, traffic: Traffic) -> Tally {
-        lock(&self.tallies, traffic).clone()
+    /// Every kind of request, and what came of it so far.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = (&'static Traffic, Tally)> {
+        self.rows.iter().map(|row| (row.traffic, row.lock().clone()))
     }
 
     /// From now on `since_mark` counts anew.
     pub(super) fn set_mark(&self) {
-        for traffic in Traffic::ALL {
-            lock(&self.tallies, traffic).set_mark();
-        }
+        self.rows.iter().for_each(|row| row.lock().set_mark());
     }
 
     /// All requests that ended.
     pub(super) fn sent(&self) -> u64 {
-        Traffic::ALL.map(|traffic| lock(&self.tallies, traffic).sent).iter().sum()
+        self.rows.iter().map(|row| row.lock().sent).sum()
     }
 
     /// All requests that failed.
     pub(super) fn failed(&self) -> u64 {
-        Traffic::ALL.map(|traffic| lock(&self.tallies, traffic).failed).iter().sum()
+        self.rows.iter().map(|row| row.lock().failed).sum()
     }
 }
 
-fn lock(tallies: &BTreeMap<Traffic, Mutex<Tally>>, traffic: Traffic) -> MutexGuard<'_, Tally> {
-    let tally = tallies.get(&traffic).expect("invariant: a tally for every kind of request");
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn send(traffic: Traffic, port: u16, tallies: Arc<BTreeMap<Traffic, Mutex<Tally>>>) {
+async fn send(idx: usize, port: u16, rows: Arc<[Row]>) {
+    let Some(row) = rows.get(idx) else { return };
     let client = client();
-    let url = format!("http://127.0.0.1:{port}{}", traffic.path());
+    let url = format!("http://127.0.0.1:{port}{}", row.traffic.path);
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pace.tick().await;
-        let mark = lock(&tallies, traffic).mark;
-        let answer = get(&client, &url, traffic.header()).await.and_then(|body| who(&body));
-        lock(&tallies, traffic).record(mark, answer);
+        let mark = row.lock().mark;
+        let answer = get(&client, &url, row.traffic.header).await.and_then(|body| who(&body));
+        row.lock().record(mark, answer);
     }
 }
 

@@ -10,14 +10,15 @@ use tokio::{
 
 use crate::cli::demo::{
     board::{Board, ClusterState},
-    load::{Load, Traffic},
+    load::Load,
+    play::{Shares, Traffic},
     stage::Stage,
 };
 
 /// How often the tallies are looked at.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A judgement needs so many answers of each kind; active-active has four times as many by then.
+/// A judgement needs so many answers of each kind; what has four workers has four times as many.
 const ENOUGH: u64 = 100;
 
 /// Enough answers take four seconds; a gateway that gives none is judged by what there is.
@@ -27,58 +28,40 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// by weighted choice is exact to one, and each of Envoy's threads may begin elsewhere.
 const TOLERANCE: f64 = 3.0;
 
-/// Cluster 1 stays dead for so long that pods which were left out are tried again (ejections last
+/// The cluster stays lost for so long that pods which were left out are tried again (ejections last
 /// 5 s at first, semantics.md 5.7), and must be left out again.
-const DEAD_FOR: Duration = Duration::from_secs(12);
+const LOST_FOR: Duration = Duration::from_secs(12);
 
 /// After its return pods are still left out for what remains of their ejection, at most 60 s.
 const RETURN_LIMIT: Duration = Duration::from_secs(75);
-
-/// Shares in percent by who answers.
-type Shares = &'static [(&'static str, f64)];
-
-/// While both clusters live.
-fn both_alive(traffic: Traffic) -> Shares {
-    match traffic {
-        Traffic::ActiveActive => &[("cluster-demo-1", 90.0), ("cluster-demo-2", 10.0)],
-        Traffic::CanaryVersion => &[("cluster-demo-1-canary", 100.0)],
-        Traffic::PrimarySecondary => &[("cluster-demo-1", 100.0)],
-        Traffic::CanaryByCluster => &[("cluster-demo-2", 100.0)],
-    }
-}
-
-/// While cluster 1 is dead, whoever asks for whatever.
-fn only_cluster_2(_: Traffic) -> Shares {
-    &[("cluster-demo-2", 100.0)]
-}
 
 /// Plays it once. Returns how many expectations were not met; failed requests are counted apart.
 pub(super) async fn play(stage: &mut Stage, load: &Load, board: &Board) -> Result<usize> {
     board.say("both clusters serve");
     load.set_mark();
-    let mut unmet = judge(stage, load, board, both_alive, Duration::ZERO).await?;
+    let mut unmet = judge(stage, load, board, |traffic| traffic.both, Duration::ZERO).await?;
 
-    kill(stage, board).await?;
+    lose(stage, board).await?;
     load.set_mark();
-    unmet += judge(stage, load, board, only_cluster_2, DEAD_FOR).await?;
+    unmet += judge(stage, load, board, |traffic| traffic.alone, LOST_FOR).await?;
 
-    revive(stage, board).await?;
+    bring_back(stage, board).await?;
     wait_for_return(stage, load).await?;
     load.set_mark();
-    unmet += judge(stage, load, board, both_alive, Duration::ZERO).await?;
+    unmet += judge(stage, load, board, |traffic| traffic.both, Duration::ZERO).await?;
     Ok(unmet)
 }
 
-/// Lets the user kill and revive cluster 1 with the Enter key. Ends only with an error.
+/// Lets the user take the first cluster away and bring it back with the Enter key. Ends only with an error.
 pub(super) async fn by_hand(stage: &mut Stage, board: &Board) -> Result<ExitCode> {
-    board.invite("Enter kills cluster 1 or starts it again, Ctrl-C ends the demo.");
+    board.invite(stage.play().loss.invitation());
     let mut enter = enter_keys();
     loop {
         tokio::select! {
             // Without a keyboard this never resolves: all stays up, for curl.
-            Some(()) = enter.recv() => match board.cluster_1() {
-                ClusterState::Alive => kill(stage, board).await?,
-                ClusterState::Dead => revive(stage, board).await?,
+            Some(()) = enter.recv() => match board.first() {
+                ClusterState::Alive => lose(stage, board).await?,
+                ClusterState::Lost => bring_back(stage, board).await?,
             },
             () = sleep(Duration::from_secs(1)) => stage.ensure_alive()?,
         }
@@ -99,19 +82,19 @@ fn enter_keys() -> mpsc::Receiver<()> {
     rx
 }
 
-async fn kill(stage: &mut Stage, board: &Board) -> Result<()> {
-    stage.kill_cluster().await?;
-    board.set_cluster_1(ClusterState::Dead);
-    board.say(
-        "cluster 1 is killed (SIGKILL to all its pods, nobody tells Convoy); the load goes on",
-    );
+async fn lose(stage: &mut Stage, board: &Board) -> Result<()> {
+    stage.lose().await?;
+    let [lost, _] = stage.play().loss.said();
+    board.set_first(ClusterState::Lost);
+    board.say(lost);
     Ok(())
 }
 
-async fn revive(stage: &mut Stage, board: &Board) -> Result<()> {
-    stage.revive_cluster().await?;
-    board.set_cluster_1(ClusterState::Alive);
-    board.say("cluster 1 is started again; Envoy takes its pods back as their ejections end");
+async fn bring_back(stage: &mut Stage, board: &Board) -> Result<()> {
+    stage.bring_back().await?;
+    let [_, back] = stage.play().loss.said();
+    board.set_first(ClusterState::Alive);
+    board.say(back);
     Ok(())
 }
 
@@ -120,7 +103,7 @@ async fn judge(
     stage: &mut Stage,
     load: &Load,
     board: &Board,
-    expected: fn(Traffic) -> Shares,
+    expected: fn(&Traffic) -> Shares,
     at_least: Duration,
 ) -> Result<usize> {
     let earliest = Instant::now() + at_least;
@@ -128,14 +111,13 @@ async fn judge(
         sleep(POLL).await;
         stage.ensure_alive()?;
     }
-    wait_for_answers(stage, load, &Traffic::ALL).await?;
+    wait_for_answers(stage, load).await?;
     let mut unmet = 0;
-    for traffic in Traffic::ALL {
-        let tally = load.tally(traffic);
+    for (traffic, tally) in load.tallies() {
         let is_met = meets(&tally.since_mark, expected(traffic));
         unmet += usize::from(!is_met);
         let verdict = if is_met { "ok" } else { "UNEXPECTED" };
-        let (title, shown) = (traffic.title(), shown(&tally.since_mark));
+        let (title, shown) = (traffic.title, shown(&tally.since_mark));
         let failed = match tally.last_failure {
             Some(why) => format!("{} failed ({why})", tally.failed),
             None => "0 failed".to_owned(),
@@ -151,32 +133,28 @@ async fn judge(
 /// Waits until everything is as it was; what is not then will be judged so.
 async fn wait_for_return(stage: &mut Stage, load: &Load) -> Result<()> {
     let limit = Instant::now() + RETURN_LIMIT;
-    let is_back = |load: &Load| {
-        let shares =
-            |traffic: &Traffic| meets(&load.tally(*traffic).since_mark, both_alive(*traffic));
-        Traffic::ALL.iter().all(shares)
-    };
+    let is_back =
+        |load: &Load| load.tallies().all(|(own, tally)| meets(&tally.since_mark, own.both));
     load.set_mark();
     while Instant::now() < limit && !is_back(load) {
         // A short window: what was before the return must not count.
         load.set_mark();
-        wait_for_answers(stage, load, &[Traffic::ActiveActive]).await?;
+        wait_for_answers(stage, load).await?;
     }
     Ok(())
 }
 
 /// Waits until there are enough answers since the mark to judge by.
-async fn wait_for_answers(stage: &mut Stage, load: &Load, of: &[Traffic]) -> Result<()> {
+async fn wait_for_answers(stage: &mut Stage, load: &Load) -> Result<()> {
     let limit = Instant::now() + ANSWER_LIMIT;
-    while Instant::now() < limit && !of.iter().all(|traffic| answers(load, *traffic) >= ENOUGH) {
+    let has_enough = |load: &Load| {
+        load.tallies().all(|(_, tally)| tally.since_mark.values().sum::<u64>() >= ENOUGH)
+    };
+    while Instant::now() < limit && !has_enough(load) {
         sleep(POLL).await;
         stage.ensure_alive()?;
     }
     Ok(())
-}
-
-fn answers(load: &Load, traffic: Traffic) -> u64 {
-    load.tally(traffic).since_mark.values().sum()
 }
 
 /// Whether the answers are shared as expected, and nobody else answered.
@@ -208,17 +186,19 @@ mod tests {
 
     #[test]
     fn shares_must_be_near_and_nobody_else_may_answer() {
-        let check = |traffic, counts: &[(&str, u64)], expect| {
+        let check = |expected, counts: &[(&str, u64)], expect| {
             let counts = counts.iter().map(|(who, n)| (who.to_string(), *n)).collect();
-            assert_eq!(meets(&counts, both_alive(traffic)), expect, "{counts:?}");
+            assert_eq!(meets(&counts, expected), expect, "{counts:?}");
         };
-        let (c1, c2, canary) = ("cluster-demo-1", "cluster-demo-2", "cluster-demo-1-canary");
-        check(Traffic::ActiveActive, &[(c1, 360), (c2, 40)], true);
-        check(Traffic::ActiveActive, &[(c1, 350), (c2, 50)], true);
-        check(Traffic::ActiveActive, &[(c1, 340), (c2, 60)], false);
-        check(Traffic::ActiveActive, &[(c1, 400)], false);
-        check(Traffic::ActiveActive, &[], false);
-        check(Traffic::CanaryVersion, &[(canary, 100)], true);
-        check(Traffic::CanaryVersion, &[(canary, 999), (c2, 1)], false);
+        const C1: &str = "cluster-demo-1";
+        const C2: &str = "cluster-demo-2";
+        let nine_to_one: Shares = &[(C1, 90.0), (C2, 10.0)];
+        check(nine_to_one, &[(C1, 360), (C2, 40)], true);
+        check(nine_to_one, &[(C1, 350), (C2, 50)], true);
+        check(nine_to_one, &[(C1, 340), (C2, 60)], false);
+        check(nine_to_one, &[(C1, 400)], false);
+        check(nine_to_one, &[], false);
+        check(&[(C1, 100.0)], &[(C1, 100)], true);
+        check(&[(C1, 100.0)], &[(C1, 999), (C2, 1)], false);
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that runs: the pods of both clusters, Convoy, and Envoy in front.
+//! Everything that runs: the pods of both clusters, the line, Convoy, and Envoy in front.
 
 use std::{
     io::{self, Write},
@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use tokio::{net::TcpStream, process::Command, time::Instant};
 
 use crate::cli::demo::{
-    example::{self, WORKLOADS, Workload},
+    line::{Line, NodePort},
     load,
+    play::{Loss, Node, Play, Ports, Workload},
     process::{self, Process, Scratch},
 };
 
@@ -22,11 +23,11 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How often a starting process is looked at.
 const START_POLL: Duration = Duration::from_millis(50);
 
-/// The member that dies.
-const VICTIM: &str = "cluster-1";
-
 /// The running demo. Dropping it ends every process.
 pub(super) struct Stage {
+    play: &'static Play,
+    /// `None` where every pod is reached itself.
+    line: Option<Line>,
     pods: Vec<(&'static Workload, Option<Process>)>,
     convoy: Process,
     envoy: Process,
@@ -39,7 +40,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts everything, and waits until the gateway answers on `port`; 0 picks a free one.
-    pub(super) async fn start(port: u16) -> Result<Stage> {
+    pub(super) async fn start(play: &'static Play, port: u16) -> Result<Stage> {
         let port = free_port(Ipv4Addr::LOCALHOST, port)
             .with_context(|| format!("port {port} is taken: choose another with --port"))?;
         let program = std::env::current_exe().context("find this program")?;
@@ -47,19 +48,26 @@ impl Stage {
         let scratch = Scratch::new()?;
         let dir = scratch.path().to_owned();
         let pod_port = free_port(Ipv4Addr::UNSPECIFIED, 0)?;
-        example::write(&dir, pod_port)?;
-        say("starting two clusters: nine replicas and a canary, and one replica")?;
+        let ports =
+            Ports { gateway: port, pods: pod_port, nodes: free_port(Ipv4Addr::UNSPECIFIED, 0)? };
+        play.write(&dir, ports)?;
+        let [first, second] = &play.clusters;
+        say(&format!("starting two clusters: {}, and {}", first.has, second.has))?;
         let mut pods = Vec::new();
-        for workload in &WORKLOADS {
+        for workload in play.workloads {
             let process = start_pods(workload, &program, &dir, pod_port).await?;
             pods.push((workload, Some(process)));
         }
+        let line = match play.nodes {
+            [] => None,
+            _some => Some(Line::open(node_ports(play, ports)).await?),
+        };
         say("starting Convoy")?;
         let (xds, admin) = (dir.join("xds.sock"), free_port(Ipv4Addr::LOCALHOST, 0)?);
         let convoy = start_convoy(&program, &dir, port, &xds, admin).await?;
         say(&format!("starting Envoy ({})", envoy.display()))?;
-        let envoy = start_envoy(&envoy, &program, &dir, port, &xds).await?;
-        Ok(Stage { pods, convoy, envoy, program, port, pod_port, scratch })
+        let envoy = start_envoy(play, &envoy, &program, &dir, port, &xds).await?;
+        Ok(Stage { play, line, pods, convoy, envoy, program, port, pod_port, scratch })
     }
 
     /// Where the gateway answers.
@@ -67,18 +75,32 @@ impl Stage {
         self.port
     }
 
-    /// SIGKILL to every pod of cluster 1; nobody tells Convoy.
-    pub(super) async fn kill_cluster(&mut self) -> Result<()> {
-        for (workload, process) in &mut self.pods {
-            if let Some(mut process) = process.take_if(|_| workload.member == VICTIM) {
-                process.kill().await?;
+    /// What is played.
+    pub(super) fn play(&self) -> &'static Play {
+        self.play
+    }
+
+    /// The first cluster is lost; nobody tells Convoy.
+    pub(super) async fn lose(&mut self) -> Result<()> {
+        match (self.play.loss, &mut self.line) {
+            (Loss::Kill(member), _) => {
+                for (workload, process) in &mut self.pods {
+                    if let Some(mut process) = process.take_if(|_| workload.member == member) {
+                        process.kill().await?;
+                    }
+                }
             }
+            (Loss::Cut, Some(line)) => line.cut().await,
+            (Loss::Cut, None) => {}
         }
         Ok(())
     }
 
-    /// Starts the pods of cluster 1 again, at the addresses they had.
-    pub(super) async fn revive_cluster(&mut self) -> Result<()> {
+    /// It is back, at the addresses that it had.
+    pub(super) async fn bring_back(&mut self) -> Result<()> {
+        if let (Loss::Cut, Some(line)) = (self.play.loss, &mut self.line) {
+            line.mend().await?;
+        }
         for (workload, process) in &mut self.pods {
             if process.is_none() {
                 let dir = self.scratch.path();
@@ -100,19 +122,31 @@ impl Stage {
     }
 }
 
+fn node_ports(play: &Play, ports: Ports) -> Vec<NodePort> {
+    let node_port = |node: &Node| {
+        let behind = play.workloads.iter().filter(|own| own.env == node.env);
+        let pods = behind.flat_map(|own| own.addresses);
+        NodePort {
+            at: (node.address, ports.nodes).into(),
+            pods: pods.map(|pod| (*pod, ports.pods).into()).collect(),
+        }
+    };
+    play.nodes.iter().map(node_port).collect()
+}
+
 /// All pods of a workload are one process, so that one SIGKILL ends them at the same moment.
 async fn start_pods(workload: &Workload, program: &Path, dir: &Path, port: u16) -> Result<Process> {
-    let Workload { member, service, env, .. } = workload;
+    let Workload { member, service, env, addresses } = workload;
     let mut args = vec!["echo".to_owned()];
     for (flag, value) in [("--env", env), ("--cluster", member), ("--svc", service)] {
         args.extend([flag.to_owned(), (*value).to_owned()]);
     }
-    for (idx, address) in workload.addresses().enumerate() {
+    for (idx, address) in addresses.iter().enumerate() {
         args.extend(["--pod".to_owned(), format!("{service}-{idx}={address}:{port}")]);
     }
     let mut process = Process::spawn(env, dir, program, args)?;
-    for address in workload.addresses() {
-        let listens = async || TcpStream::connect((address, port)).await.is_ok();
+    for address in *addresses {
+        let listens = async || TcpStream::connect((*address, port)).await.is_ok();
         wait_until(&mut process, "the pods listen", listens).await?;
     }
     Ok(process)
@@ -147,6 +181,7 @@ async fn start_convoy(
 }
 
 async fn start_envoy(
+    play: &Play,
     envoy: &Path,
     program: &Path,
     dir: &Path,
@@ -155,7 +190,7 @@ async fn start_envoy(
 ) -> Result<Process> {
     let admin = dir.join("envoy.sock");
     let bootstrap = Command::new(program)
-        .args(["bootstrap", "--gateway", example::GATEWAY])
+        .args(["bootstrap", "--gateway", play.gateway])
         .arg(format!("--xds=unix:{}", xds.display()))
         .arg(format!("--admin-listen={}", admin.display()))
         .output()

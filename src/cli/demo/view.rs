@@ -9,7 +9,8 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::cli::demo::{
     board::{Board, ClusterState},
-    load::{Load, Tally, Traffic},
+    load::{Load, Tally},
+    play::{Play, Traffic},
     scenario::percent,
 };
 
@@ -69,17 +70,19 @@ fn draw(text: &str) {
 
 fn frame(board: &Board, load: &Load) -> Vec<String> {
     let (log, invitation) = board.lines(LOG_LINES);
-    let title = "Convoy: one gateway, two clusters, stock Envoy";
+    let Play { title, clusters: [first, second], loss, .. } = board.play();
     let mut lines = vec![format!("{BOLD}{title}{PLAIN}   {}", board.clock()), String::new()];
-    let cluster_1 = match board.cluster_1() {
-        ClusterState::Alive => format!("{GREEN}alive{PLAIN}"),
-        ClusterState::Dead => format!("{RED}dead{PLAIN}"),
+    let alive = format!("{GREEN}alive{PLAIN}");
+    let state = match board.first() {
+        ClusterState::Alive => alive.clone(),
+        ClusterState::Lost => format!("{RED}{}{PLAIN}", loss.state()),
     };
-    lines.push(format!("cluster 1  {cluster_1}, nine replicas and a canary"));
-    lines.push(format!("cluster 2  {GREEN}alive{PLAIN}, one replica"));
-    for traffic in Traffic::ALL {
+    for (cluster, state) in [(first, state), (second, alive)] {
+        lines.push(format!("{:<12} {state}, {}", cluster.name, cluster.has));
+    }
+    for (traffic, tally) in load.tallies() {
         lines.push(String::new());
-        lines.extend(shares(traffic, &load.tally(traffic)));
+        lines.extend(shares(traffic, &tally));
     }
     for part in [log, invitation] {
         lines.push(String::new());
@@ -89,13 +92,13 @@ fn frame(board: &Board, load: &Load) -> Vec<String> {
 }
 
 /// One kind of request: who answered the last of them.
-fn shares(traffic: Traffic, tally: &Tally) -> Vec<String> {
+fn shares(traffic: &Traffic, tally: &Tally) -> Vec<String> {
     let color = if tally.failed == 0 { GREEN } else { RED };
-    let header = traffic.header().map(|(name, value)| format!(" with {name}: {value}"));
+    let header = traffic.header.map(|(name, value)| format!(" with {name}: {value}"));
     let title = format!(
         "{BOLD}{}{PLAIN}  GET {}{}   {} requests, {color}{} failed{PLAIN}",
-        traffic.title(),
-        traffic.path(),
+        traffic.title,
+        traffic.path,
         header.unwrap_or_default(),
         tally.sent,
         tally.failed

@@ -151,6 +151,44 @@ pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) ->
     })))
 }
 
+/// An `AlbConfig` with plaintext listeners on the first ports and a TLS listener on the last.
+pub(super) fn alb(name: &str, members: &str, ports: &[u16]) -> Change {
+    let listener = |(idx, port): (usize, &u16)| {
+        let protocol = if idx + 1 == ports.len() { "HTTPS" } else { "HTTP" };
+        serde_json::json!({"port": port, "protocol": protocol})
+    };
+    let listeners: Vec<_> = ports.iter().enumerate().map(listener).collect();
+    let spec = serde_json::from_value(serde_json::json!({"listeners": listeners})).unwrap();
+    put(Object::Gateway(Arc::new(Gateway {
+        name: ObjectName::cluster_scoped(name),
+        uid: "".into(),
+        generation: 0,
+        annotations: BTreeMap::from([(
+            "alb.ingress.kubernetes.io/remote-clusters".into(),
+            members.into(),
+        )]),
+        spec: GatewaySpec::Alb(spec),
+    })))
+}
+
+/// A class that is bound to an `AlbConfig`.
+pub(super) fn alb_class(name: &str, gateway: &str) -> Change {
+    put(Object::IngressClass(Arc::new(IngressClass {
+        name: ObjectName::cluster_scoped(name),
+        controller: "ingress.k8s.alibabacloud/alb".into(),
+        parameters: Some(ClassParameters {
+            api_group: "alibabacloud.com".into(),
+            kind: "AlbConfig".into(),
+            name: gateway.into(),
+        }),
+        is_default: false,
+    })))
+}
+
+pub(super) fn delete_alb(name: &str) -> Change {
+    Change::Delete(Scope::Fleet, ObjectKind::AlbConfig, ObjectName::cluster_scoped(name))
+}
+
 pub(super) fn delete_gateway(name: &str) -> Change {
     Change::Delete(Scope::Fleet, ObjectKind::MseIngressConfig, ObjectName::cluster_scoped(name))
 }
@@ -185,9 +223,13 @@ pub(super) fn ingress_with(
     created: i64,
     secret: Option<&str>,
 ) -> Change {
-    let annotations = annotations
-        .iter()
-        .map(|(key, value)| (format!("mse.ingress.kubernetes.io/{key}").into(), (*value).into()));
+    let annotations = annotations.iter().map(|(key, value)| {
+        let key = match key.strip_prefix("alb:") {
+            Some(key) => format!("alb.ingress.kubernetes.io/{key}"),
+            None => format!("mse.ingress.kubernetes.io/{key}"),
+        };
+        (key.into(), (*value).into())
+    });
     let backend = IngressBackend::Service {
         name: service.into(),
         port: NonZeroU16::new(80).map(PortRef::Number),
