@@ -26,6 +26,16 @@ impl Cidr {
         Some(Cidr { address, bits })
     }
 
+    /// An address of the range.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Leading bits that its addresses share.
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
     /// Whether the address is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         // A shift by the whole width is what `/0` asks for, and `checked_shr` refuses it.

@@ -36,6 +36,10 @@ pub enum Reason {
     UnsupportedField,
     /// A rule is for a listener that its gateway does not have.
     ListenerNotFound,
+    /// A rate limit holds for each Envoy of a gateway by itself.
+    LimitPerEnvoy,
+    /// Two Ingresses of a host have the same `order`.
+    SameOrder,
     /// An annotation that Convoy does not know how to honour.
     UnsupportedAnnotation,
     /// The gateway object is refused as a whole.

@@ -49,11 +49,18 @@ struct ObjectChange {
     listeners: bool,
     /// Which listeners there are.
     hosts: bool,
+    /// What routes take from their listeners.
+    fronts: bool,
 }
 
 impl ObjectChange {
-    const ALL: ObjectChange =
-        ObjectChange { attachment: true, members: true, listeners: true, hosts: true };
+    const ALL: ObjectChange = ObjectChange {
+        attachment: true,
+        members: true,
+        listeners: true,
+        hosts: true,
+        fronts: true,
+    };
 }
 
 /// A gateway with everything derived for it.
@@ -166,6 +173,7 @@ impl GatewayState {
         let gone: BTreeSet<_> = gone.collect();
         // What a host is on depends on which there are.
         self.pending.hosts |= !listeners.keys().eq(old.listeners.keys());
+        self.pending.fronts |= !fronts(&next).eq(fronts(old));
         self.open = &self.open - &gone;
         self.gone.extend(gone);
         self.gone.retain(|key| !listeners.contains_key(key));
@@ -202,6 +210,9 @@ impl GatewayState {
         stages: &mut Stages<'_>,
     ) -> Option<Arc<GatewayView>> {
         let mut changed = Changed { listeners: dirty.object.listeners, ..Changed::default() };
+        if dirty.object.fronts {
+            changed.hosts.extend(self.hosts.keys().cloned());
+        }
         let mut hosts = self.attach(&dirty.ingresses, stages);
         if dirty.object.hosts {
             hosts.extend(self.hosts.keys().cloned());
@@ -299,6 +310,11 @@ impl GatewayState {
         self.targets.withdraw(gateway, stages);
         *stages.references_moved = true;
     }
+}
+
+/// What routes take from the listeners of a gateway.
+fn fronts(gateway: &model::Gateway) -> impl Iterator<Item = model::Front> {
+    gateway.listeners.values().map(|listener| gateway.front(listener))
 }
 
 impl Stages<'_> {

@@ -9,14 +9,14 @@ use std::{
 };
 
 use crate::{
-    diag::{Diag, Reason},
+    diag::{Diag, Field, Reason},
     ingress::{
         block::{Block, place},
-        row::{IngressRow, PathRule, Role},
+        row::{IngressRow, Order, PathRule, Role},
         tls::{self, CertState, DefaultCertificate},
     },
-    key::ObjectName,
-    model::{Action, Host, ListenerKey, PathMatch, Target, Transport, VirtualHost},
+    key::{ObjectKind, ObjectName, ObjectRef},
+    model::{Condition, Host, ListenerKey, PathMatch, Target, Transport, VirtualHost},
 };
 
 /// One host of one gateway.
@@ -44,10 +44,11 @@ pub fn assemble(
     certs: &dyn Fn(&ObjectName) -> CertState,
 ) -> (HostRow, Vec<Diag>) {
     let mut rows: Vec<_> = rows.iter().map(Arc::as_ref).filter(|row| row.has_host(host)).collect();
-    rows.sort_by_key(|row| row.age());
+    rows.sort_by_key(|row| row.precedence());
     let mut diags = Vec::new();
     let certificates = tls::choose(host, &rows, certs, &mut diags);
     diags.extend(rows.iter().flat_map(|row| row.unheard(host, listeners)));
+    diags.extend(same_orders(host, &rows));
 
     let mut on = BTreeMap::new();
     for (rows, keys) in by_rows(host, &rows, listeners) {
@@ -71,6 +72,26 @@ pub fn assemble(
         targets,
     };
     (row, diags)
+}
+
+/// Ingresses of the host that chose the same number: what decides between them is their names,
+/// which the author may not have meant.
+fn same_orders(host: &Host, rows: &[&IngressRow]) -> Vec<Diag> {
+    let mut first: BTreeMap<u16, &IngressRow> = BTreeMap::new();
+    let mut diags = Vec::new();
+    for row in rows {
+        let Order::Number { number, is_written: true } = row.order else { continue };
+        let known = first.entry(number).or_insert(row);
+        if known.name != row.name {
+            let ingress = ObjectRef::fleet(ObjectKind::Ingress, row.name.clone());
+            let message = format!(
+                "order {number} is also that of {} for {host}, whose rules come first by its name",
+                known.name
+            );
+            diags.push(Diag::error(&Field::of(&ingress), Reason::SameOrder, message));
+        }
+    }
+    diags
 }
 
 /// Listeners by the rows that are on them: where these are the same, so is what is made of them.
@@ -110,7 +131,7 @@ fn blocks<'a>(host: &Host, rows: &[&'a IngressRow], diags: &mut Vec<Diag>) -> Ve
             if !seen.insert(&rule.path) {
                 let message = "an earlier path of this object is the same";
                 diags.push(Diag::error(&rule.at, Reason::RuleConflict, message));
-            } else if let Some(block) = rules.get(&rule.path) {
+            } else if let Some(block) = rules.get(&rule.key()) {
                 diags.extend(block.attach(canary, rule).err());
             } else {
                 let message =
@@ -123,36 +144,45 @@ fn blocks<'a>(host: &Host, rows: &[&'a IngressRow], diags: &mut Vec<Diag>) -> Ve
     rules.ordered(default)
 }
 
-/// The rules of a host by path, oldest first.
+/// What two rules of a host conflict by.
+type Key<'a> = (&'a PathMatch, &'a [Vec<Condition>]);
+
+impl PathRule {
+    fn key(&self) -> Key<'_> {
+        (&self.path, &self.when)
+    }
+}
+
+/// The rules of a host by their keys, in the order of their Ingresses.
 #[derive(Default)]
 struct Rules<'a> {
     blocks: Vec<Block<'a>>,
-    by_path: BTreeMap<&'a PathMatch, usize>,
+    by_key: BTreeMap<Key<'a>, usize>,
 }
 
 impl<'a> Rules<'a> {
     /// Gives the rule to the row, unless an older one has it.
     fn own(&mut self, row: &'a IngressRow, rule: &'a PathRule) -> Option<Diag> {
-        match self.get(&rule.path) {
+        match self.get(&rule.key()) {
             Some(older) => {
                 let message = format!("the same host and path are those of {}", place(older.at()));
                 Some(Diag::error(&rule.at, Reason::RuleConflict, message))
             }
             None => {
-                self.by_path.insert(&rule.path, self.blocks.len());
+                self.by_key.insert(rule.key(), self.blocks.len());
                 self.blocks.push(Block::new(row, rule));
                 None
             }
         }
     }
 
-    fn get(&mut self, path: &PathMatch) -> Option<&mut Block<'a>> {
-        self.by_path.get(path).and_then(|idx| self.blocks.get_mut(*idx))
+    fn get(&mut self, key: &Key<'_>) -> Option<&mut Block<'a>> {
+        self.by_key.get(key).and_then(|idx| self.blocks.get_mut(*idx))
     }
 
     /// All blocks in match order; the default only where no rule takes every path.
     fn ordered(self, default: Option<Block<'a>>) -> Vec<Block<'a>> {
-        let is_open = !self.by_path.contains_key(&PathMatch::Any);
+        let is_open = !self.blocks.iter().any(Block::takes_everything);
         let mut blocks = self.blocks;
         blocks.sort_by_key(Block::order);
         blocks.extend(default.filter(|_| is_open));
@@ -183,13 +213,7 @@ fn virtual_host(host: &Host, blocks: &[Block<'_>], transport: Transport) -> Opti
 }
 
 fn targets(host: &VirtualHost) -> impl Iterator<Item = &Arc<Target>> {
-    host.routes
-        .iter()
-        .flat_map(|route| match &route.action {
-            Action::Forward(forward) => forward.arms.as_slice(),
-            Action::RedirectToHttps | Action::Deny => &[],
-        })
-        .map(|arm| &arm.target)
+    host.routes.iter().flat_map(|route| route.action.arms()).map(|arm| &arm.target)
 }
 
 #[cfg(test)]

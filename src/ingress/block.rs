@@ -9,10 +9,10 @@ use crate::{
     diag::{Diag, Field, Reason},
     ingress::{
         annotation::{Canary, Choice},
-        row::{IngressRow, PathRule},
+        row::{Does, IngressRow, PathRule},
         split::Split,
     },
-    model::{Action, Arm, Condition, Forward, PathMatch, Route, Target, Transport},
+    model::{Action, Arm, Condition, Filters, Forward, PathMatch, Route, Target, Transport},
 };
 
 /// One rule of one host.
@@ -49,15 +49,22 @@ impl<'a> Block<'a> {
         Block { row, rule, by_request, by_cookie, by_weight: Split::default() }
     }
 
-    /// Where the rule stands among those of its host; equals keep the order of their age.
-    pub(super) fn order(&self) -> (Rank, Reverse<usize>) {
+    /// Where the rule stands among those of its host; equals keep the order of their Ingresses. Of
+    /// two for one path, the one with conditions is first.
+    pub(super) fn order(&self) -> (u16, Rank, Reverse<usize>, bool) {
         let rank = match self.rule.path {
             PathMatch::Exact(_) => Rank::Exact,
             PathMatch::Prefix(_) => Rank::Prefix,
             PathMatch::Regex(_) => Rank::Regex,
             PathMatch::Any => Rank::CatchAll,
         };
-        (rank, Reverse(self.rule.length))
+        let number = self.row.order.number();
+        (number, rank, Reverse(self.rule.length), self.rule.is_unconditional())
+    }
+
+    /// Whether no request of the host passes it by.
+    pub(super) fn takes_everything(&self) -> bool {
+        self.rule.path == PathMatch::Any && self.rule.is_unconditional()
     }
 
     /// The field that owns the rule.
@@ -71,7 +78,11 @@ impl<'a> Block<'a> {
     /// Says on the canary why it takes no part.
     pub(super) fn attach(&mut self, canary: &'a Canary, rule: &'a PathRule) -> Result<(), Diag> {
         let at = &rule.at;
-        let target = Arc::new(Target::clone(&rule.target).or(&self.rule.target));
+        let (Some(own), Some(main)) = (rule.target(), self.rule.target()) else {
+            let message = format!("{} does not lead to one Service", place(&self.rule.at));
+            return Err(Diag::error(at, Reason::CanaryWithoutMain, message));
+        };
+        let target = Arc::new(Target::clone(own).or(main));
         let (siblings, choice) = match canary {
             Canary::Inactive => return Ok(()),
             Canary::Weighted(share) if self.by_weight.add(*share, &target, at) => return Ok(()),
@@ -93,35 +104,64 @@ impl<'a> Block<'a> {
     /// The routes on a listener of this transport, in match order. Never empty.
     pub(super) fn routes(&self, transport: Transport) -> Vec<Route> {
         if self.row.is_denied {
-            return vec![self.route(&self.rule.at, Vec::new(), Action::Deny)];
+            return self.each(&Action::Deny, &Filters::default());
         }
         if self.row.policy.redirects_to_https && transport == Transport::Plaintext {
-            return vec![self.route(&self.rule.at, Vec::new(), Action::RedirectToHttps)];
+            return self.each(&Action::RedirectToHttps, &Filters::default());
         }
-        let mut routes = self.selected(&self.by_request);
-        routes.extend(self.selected(&self.by_cookie));
-        let arms = self.by_weight.arms(&self.rule.target, &self.rule.at);
-        routes.push(self.route(&self.rule.at, Vec::new(), self.forward(arms)));
-        routes
+        let main = match &self.rule.does {
+            Does::Forward(target) => {
+                let mut routes = self.selected(&self.by_request, target);
+                routes.extend(self.selected(&self.by_cookie, target));
+                let main = self.forward(self.by_weight.arms(target, &self.rule.at));
+                routes.extend(self.each(&main, &self.rule.filters));
+                return routes;
+            }
+            Does::Split(arms) => self.forward(arms.clone()),
+            Does::Redirect(redirect) => Action::Redirect(redirect.clone()),
+            Does::Answer(answer) => Action::Answer(answer.clone()),
+        };
+        self.each(&main, &self.rule.filters)
     }
 
-    /// The canaries of one kind, and behind them who asks to be spared from all of them.
-    fn selected(&self, canaries: &[Selected<'a>]) -> Vec<Route> {
+    /// The same for each alternative of the rule's conditions.
+    fn each(&self, action: &Action, filters: &Filters) -> Vec<Route> {
+        let route = |when: &Vec<Condition>| {
+            self.route(&self.rule.at, when.clone(), action.clone(), filters)
+        };
+        self.rule.when.iter().map(route).collect()
+    }
+
+    /// The canaries of one kind, and behind them who asks to be spared from all of them. A rule
+    /// that has canaries has no conditions of its own.
+    fn selected(&self, canaries: &[Selected<'a>], main: &Arc<Target>) -> Vec<Route> {
+        let to = |origin: &Field, when: Vec<Condition>, arm: Arm| {
+            self.route(origin, when, self.forward(vec![arm]), &self.rule.filters)
+        };
         let taken = canaries.iter().map(|canary| {
-            let arm = lone(&canary.target, canary.at);
-            self.route(canary.at, canary.choice.when.clone(), self.forward(vec![arm]))
+            to(canary.at, canary.choice.when.clone(), lone(&canary.target, canary.at))
         });
         let spared = canaries.iter().flat_map(|canary| {
-            canary.choice.never.iter().map(|never| {
-                let arm = lone(&self.rule.target, &self.rule.at);
-                self.route(canary.at, vec![never.clone()], self.forward(vec![arm]))
-            })
+            let never = canary.choice.never.iter();
+            never.map(|never| to(canary.at, vec![never.clone()], lone(main, &self.rule.at)))
         });
         taken.chain(spared).collect()
     }
 
-    fn route(&self, origin: &Field, conditions: Vec<Condition>, action: Action) -> Route {
-        Route { origin: origin.clone(), path: self.rule.path.clone(), conditions, action }
+    fn route(
+        &self,
+        origin: &Field,
+        conditions: Vec<Condition>,
+        action: Action,
+        filters: &Filters,
+    ) -> Route {
+        Route {
+            origin: origin.clone(),
+            path: self.rule.path.clone(),
+            conditions,
+            action,
+            filters: filters.clone(),
+        }
     }
 
     fn forward(&self, arms: Vec<Arm>) -> Action {
@@ -130,6 +170,7 @@ impl<'a> Block<'a> {
             arms,
             timeout: policy.timeout,
             per_try_timeout: policy.per_try_timeout,
+            rewrite: self.rule.rewrite.clone(),
         })
     }
 }

@@ -198,6 +198,11 @@ pub(super) fn show_condition(condition: &Condition) -> String {
         Condition::Header(name, value) => ("header", name, value),
         Condition::Query(name, value) => ("query", name, value),
         Condition::Cookie(name, value) => return format!("cookie {name}={value}"),
+        Condition::Client(ranges) => {
+            let show =
+                |range: &crate::model::Ipv4Range| format!("{}/{}", range.network, range.bits);
+            return format!("client {}", ranges.iter().map(show).collect::<Vec<_>>().join("|"));
+        }
     };
     match value {
         ValueMatch::Exact(value) => format!("{kind} {name}={value}"),

@@ -27,7 +27,7 @@ pub use assemble::{HostRow, assemble};
 pub use dialect::Dialect;
 pub use listens::Listens;
 pub use parse::{MAX_ROUTES, parse};
-pub use row::{IngressRow, PathRule, Role, TlsEntry, TlsScope};
+pub use row::{Does, IngressRow, Order, PathRule, Role, TlsEntry, TlsScope};
 pub use tls::{CertState, DefaultCertificate, tls_hosts};
 
 #[cfg(test)]

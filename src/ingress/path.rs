@@ -6,7 +6,8 @@
 
 use crate::{
     diag::Reason,
-    model::{PathMatch, Regex, RegexError},
+    ingress::annotation::Template,
+    model::{PathMatch, Regex, RegexError, Rewrite},
     store::PathType,
 };
 
@@ -17,6 +18,10 @@ pub(super) enum PathMode {
     Literal,
     /// Paths are expressions, whatever their `pathType`.
     Regex(Extent),
+    /// `pathType` decides, and what is neither exact nor a prefix is a pattern (semantics.md 2.4).
+    Pattern,
+    /// What is not exact is an expression of the path's beginning that ignores case (2.4).
+    Folded,
 }
 
 /// How much of the path an expression speaks of.
@@ -52,12 +57,41 @@ pub(super) fn parse(text: Option<&str>, kind: PathType, mode: PathMode) -> Resul
     if text.len() > MAX_PATH {
         return Err((Reason::InvalidPath, format!("the path is longer than {MAX_PATH} bytes")));
     }
-    match mode {
-        PathMode::Literal => literal(text, kind)
-            .map_err(|problem| (Reason::InvalidPath, format!("{text:?} {problem}"))),
-        PathMode::Regex(extent) => regex(text, extent)
-            .map_err(|error| (Reason::InvalidRegex, format!("{text:?} is refused: {error}"))),
+    let literal = |kind| {
+        literal(text, kind).map_err(|problem| (Reason::InvalidPath, format!("{text:?} {problem}")))
+    };
+    let refused = |error| (Reason::InvalidRegex, format!("{text:?} is refused: {error}"));
+    match (mode, kind) {
+        (PathMode::Literal, _) => literal(kind),
+        (PathMode::Regex(extent), _) => regex(text, extent).map_err(refused),
+        (PathMode::Pattern | PathMode::Folded, PathType::Exact) if text.contains('*') => {
+            let message = format!("{text:?} contains `*`, and an exact path is no pattern");
+            Err((Reason::InvalidPath, message))
+        }
+        (PathMode::Pattern | PathMode::Folded, PathType::Exact)
+        | (PathMode::Pattern, PathType::Prefix) => literal(kind),
+        (PathMode::Pattern, PathType::ImplementationSpecific | PathType::Unset) => pattern(text),
+        (
+            PathMode::Folded,
+            PathType::Prefix | PathType::ImplementationSpecific | PathType::Unset,
+        ) => folded(text).map_err(refused),
     }
+}
+
+/// What the whole path of a matched request becomes.
+///
+/// # Errors
+/// The template names a group that the path does not have.
+pub(super) fn rewrite(path: &PathMatch, template: &Template) -> Result<Rewrite, String> {
+    let pattern = match path {
+        PathMatch::Regex(regex) => Regex::new(&format!("^(?:{})$", regex.as_str())),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Any => Regex::new("^.*$"),
+    };
+    let pattern = pattern.map_err(|error| format!("the path cannot be rewritten: {error}"))?;
+    if usize::from(template.n_groups) > pattern.n_groups() {
+        return Err(format!("the path has no group {}", template.n_groups));
+    }
+    Ok(Rewrite { pattern, substitution: template.substitution.clone() })
 }
 
 fn literal(text: &str, kind: PathType) -> Result<Path, String> {
@@ -93,6 +127,34 @@ fn regex(text: &str, extent: Extent) -> Result<Path, RegexError> {
         Extent::Whole => whole,
     };
     Ok(Path { matcher: PathMatch::Regex(matcher), length: text.len() })
+}
+
+/// `(?i)` before the author's own, whose groups keep their numbers.
+fn folded(text: &str) -> Result<Path, RegexError> {
+    Regex::new(text)?;
+    let matcher = Regex::new(&format!("(?i)(?:{text}).*"))?;
+    Ok(Path { matcher: PathMatch::Regex(matcher), length: text.len() })
+}
+
+/// `*` stands for any text, `?` for one character.
+fn pattern(text: &str) -> Result<Path, Refusal> {
+    let refused = |problem| (Reason::InvalidPath, format!("{text:?} {problem}"));
+    check_literal(&text.replace('?', "*")).map_err(refused)?;
+    let matcher = match text {
+        "/*" => PathMatch::Any,
+        text if text.contains(['*', '?']) => {
+            let parts = text.split_inclusive(['*', '?']).map(|part| {
+                let wild = [("*", ".*"), ("?", ".")];
+                let found = wild.iter().find_map(|(c, re)| Some((part.strip_suffix(c)?, *re)));
+                let (literal, wild) = found.unwrap_or((part, ""));
+                regex_syntax::escape(literal) + wild
+            });
+            let error = |error| refused(format!("is refused: {error}"));
+            PathMatch::Regex(Regex::new(&parts.collect::<String>()).map_err(error)?)
+        }
+        text => PathMatch::Exact(text.into()),
+    };
+    Ok(Path { matcher, length: text.len() })
 }
 
 /// Refuses what a normalised request's path never contains.

@@ -12,7 +12,7 @@ use crate::{
         listens::Listens,
     },
     key::ObjectName,
-    model::{Host, PathMatch, Target},
+    model::{Answer, Arm, Condition, Filters, Host, PathMatch, Redirect, Rewrite, Target},
 };
 
 /// One Ingress, judged without looking at any other object.
@@ -22,6 +22,8 @@ pub struct IngressRow {
     pub name: ObjectName,
     /// Seconds since 1970; the oldest wins conflicts.
     pub created: i64,
+    /// Where it stands among the others of its hosts.
+    pub order: Order,
     /// Main or canary.
     pub role: Role,
     /// It asks for a protection that is not served: its paths answer 403 (faults.md F15).
@@ -47,17 +49,76 @@ pub enum Role {
     Canary(Canary),
 }
 
+/// Where an Ingress stands among the others of its hosts (semantics.md 2.4, 4.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Behind those that are older. Rules are in Kubernetes' order, whoever has them.
+    Age,
+    /// Behind those with smaller numbers, and so are its rules, whatever their paths.
+    Number {
+        /// The number.
+        number: u16,
+        /// Whether the author chose it.
+        is_written: bool,
+    },
+}
+
+impl Order {
+    /// The number; the same for all that have none.
+    pub(super) fn number(self) -> u16 {
+        match self {
+            Order::Age => 0,
+            Order::Number { number, is_written: _ } => number,
+        }
+    }
+}
+
 /// One path of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
     /// The path's element in the object.
     pub at: Field,
-    /// The match, which is also the rule's key within its host.
+    /// The match.
     pub path: PathMatch,
     /// Among paths of one kind the longer goes first.
     pub length: usize,
-    /// Where it leads: complete in a main Ingress, without what is inherited in a canary.
-    pub target: Arc<Target>,
+    /// Which of its requests: those that meet all conditions of one of these. Never empty; with
+    /// the path it is the rule's key.
+    pub when: Vec<Vec<Condition>>,
+    /// What happens to them.
+    pub does: Does,
+    /// What the backend sees as the path, if not the path.
+    pub rewrite: Option<Rewrite>,
+    /// What is done on the way.
+    pub filters: Filters,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// Forwards: to a complete target in a main Ingress, without what is inherited in a canary.
+    Forward(Arc<Target>),
+    /// Forwards in shares that no canary changes; never empty.
+    Split(Vec<Arm>),
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Answers.
+    Answer(Answer),
+}
+
+impl PathRule {
+    /// Whether it is for every request of its path.
+    pub(super) fn is_unconditional(&self) -> bool {
+        self.when.iter().any(Vec::is_empty)
+    }
+
+    /// Where it leads, if that is one place.
+    pub(super) fn target(&self) -> Option<&Arc<Target>> {
+        match &self.does {
+            Does::Forward(target) => Some(target),
+            Does::Split(_) | Does::Redirect(_) | Does::Answer(_) => None,
+        }
+    }
 }
 
 /// One usable entry of `spec.tls`.
@@ -92,8 +153,11 @@ impl IngressRow {
         self.rules.contains_key(host) || (*host == Host::Any && self.default_backend.is_some())
     }
 
-    /// Oldest first, then by namespace and name (semantics.md 4.7).
-    pub(super) fn age(&self) -> (i64, &ObjectName) {
-        (self.created, &self.name)
+    /// By number, or else oldest first; then by namespace and name (semantics.md 2.4, 4.7).
+    pub(super) fn precedence(&self) -> (u16, i64, &ObjectName) {
+        match self.order {
+            Order::Age => (0, self.created, &self.name),
+            Order::Number { number, is_written: _ } => (number, 0, &self.name),
+        }
     }
 }

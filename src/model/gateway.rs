@@ -41,6 +41,42 @@ impl Gateway {
         let first = self.listeners.keys().next().copied();
         first.expect("invariant: a gateway has a listener")
     }
+
+    /// What the routes of a listener take from it.
+    pub fn front(&self, listener: &Listener) -> Front {
+        let secure = self.https_port();
+        let is_usual = listener.port.public == HTTP_PORT && secure == HTTPS_PORT;
+        Front {
+            https_port: (!is_usual).then_some(secure),
+            answer_timeout: listener.edge.request_timeout,
+        }
+    }
+
+    /// Where https is served: the usual port, if it is, or else the first that is.
+    fn https_port(&self) -> u16 {
+        let is_secure = |(key, _): &(&ListenerKey, _)| key.transport == Transport::Tls;
+        let ports = self.listeners.iter().filter(is_secure).map(|(_, own)| own.port.public);
+        let ports: Vec<_> = ports.collect();
+        match ports.first() {
+            Some(first) if !ports.contains(&HTTPS_PORT) => *first,
+            Some(_) | None => HTTPS_PORT,
+        }
+    }
+}
+
+/// The port that a URL need not name.
+const HTTP_PORT: u16 = 80;
+/// The port that a URL of https need not name.
+const HTTPS_PORT: u16 = 443;
+
+/// What the routes of a listener take from it, so that they are encoded anew when it changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    /// The port that redirects to https name; `None` where both ports are the usual ones, which
+    /// no URL names.
+    pub https_port: Option<u16>,
+    /// How long a backend may take to begin its answer, unless the route says otherwise.
+    pub answer_timeout: Option<Duration>,
 }
 
 /// One listener of a gateway.

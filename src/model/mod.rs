@@ -5,6 +5,7 @@
 
 mod assignment;
 mod balance;
+mod filters;
 mod gateway;
 mod health;
 mod host;
@@ -13,9 +14,11 @@ mod regex;
 mod route;
 mod shard;
 mod target;
+mod url;
 
 pub use assignment::*;
 pub use balance::*;
+pub use filters::*;
 pub use gateway::*;
 pub use health::*;
 pub use host::Host;
@@ -23,3 +26,4 @@ pub use regex::{Regex, RegexError};
 pub use route::*;
 pub use shard::*;
 pub use target::*;
+pub use url::*;

@@ -72,9 +72,32 @@ impl Regex {
         Ok(Walk { folds_case: false }.size(&tree)?.saturating_add(FRAME))
     }
 
+    /// How many groups it has whose text can be used again.
+    pub fn n_groups(&self) -> usize {
+        let tree = ast::parse::ParserBuilder::new().nest_limit(MAX_NESTING).build().parse(&self.0);
+        tree.map_or(0, |tree| groups(&tree))
+    }
+
     /// The expression as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+fn groups(tree: &Ast) -> usize {
+    match tree {
+        Ast::Empty(_)
+        | Ast::Flags(_)
+        | Ast::Literal(_)
+        | Ast::Dot(_)
+        | Ast::Assertion(_)
+        | Ast::ClassUnicode(_)
+        | Ast::ClassPerl(_)
+        | Ast::ClassBracketed(_) => 0,
+        Ast::Repetition(repetition) => groups(&repetition.ast),
+        Ast::Group(group) => usize::from(group.capture_index().is_some()) + groups(&group.ast),
+        Ast::Alternation(branches) => branches.asts.iter().map(groups).sum(),
+        Ast::Concat(parts) => parts.asts.iter().map(groups).sum(),
     }
 }
 

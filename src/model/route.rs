@@ -1,10 +1,10 @@
 //! Routes of one host, in match order.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use crate::{
     diag::Field,
-    model::{Host, Regex, Target},
+    model::{Answer, Filters, Host, Redirect, Regex, Rewrite, Target},
 };
 
 /// The routes of one host on one listener. The unit that is built, cached and replaced.
@@ -34,6 +34,8 @@ pub struct Route {
     pub conditions: Vec<Condition>,
     /// What happens.
     pub action: Action,
+    /// What is done to requests and answers on the way.
+    pub filters: Filters,
 }
 
 /// How the path is matched, without the query.
@@ -50,18 +52,30 @@ pub enum PathMatch {
 }
 
 /// A condition besides the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Condition {
-    /// A request header, by lower-case name.
+    /// A request header, by lower-case name; `:method` is one.
     Header(Arc<str>, ValueMatch),
     /// A query parameter, by name.
     Query(Arc<str>, ValueMatch),
     /// A cookie, by name, with exactly this value.
     Cookie(Arc<str>, Arc<str>),
+    /// The client's address, as the gateway trusts it, is in one of these; never empty.
+    Client(Vec<Ipv4Range>),
+}
+
+/// A range of IPv4 addresses. Envoy has no matcher of routes for addresses, and the text of an
+/// IPv6 address has too many forms for an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ipv4Range {
+    /// Its first address.
+    pub network: Ipv4Addr,
+    /// Leading bits that its addresses share; at most 32.
+    pub bits: u8,
 }
 
 /// How a value is matched.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueMatch {
     /// Equal, case-sensitive.
     Exact(Arc<str>),
@@ -78,8 +92,22 @@ pub enum Action {
     Forward(Forward),
     /// 308 to the same URL over https (semantics.md 3.2, `ssl-redirect`).
     RedirectToHttps,
+    /// To another URL.
+    Redirect(Redirect),
+    /// Answered by the gateway itself.
+    Answer(Answer),
     /// 403: the object asks for a protection that is not served, so it fails closed (faults.md F15).
     Deny,
+}
+
+impl Action {
+    /// Where it forwards to, if it does.
+    pub fn arms(&self) -> &[Arm] {
+        match self {
+            Action::Forward(forward) => &forward.arms,
+            Action::RedirectToHttps | Action::Redirect(_) | Action::Answer(_) | Action::Deny => &[],
+        }
+    }
 }
 
 /// Forwarding with its policy.
@@ -91,6 +119,8 @@ pub struct Forward {
     pub timeout: Option<Duration>,
     /// Per-try timeout; `None` is none, because it would cut slow answers.
     pub per_try_timeout: Option<Duration>,
+    /// What the backend sees as the path; as it was sent, if `None`.
+    pub rewrite: Option<Rewrite>,
 }
 
 /// One share of a split.

@@ -13,9 +13,12 @@ use envoy_types::pb::envoy::{
 use regex_syntax::escape;
 
 use crate::{
-    model::{Condition, Host, PathMatch, Regex, ValueMatch},
+    model::{Condition, Host, Ipv4Range, PathMatch, Regex, ValueMatch},
     resources::pack,
 };
+
+/// Where the connection manager writes the client's address.
+const TRUSTED_ADDRESS: &str = "x-envoy-external-address";
 
 /// The match of one route of `host`.
 pub(super) fn route_match(
@@ -33,6 +36,7 @@ pub(super) fn route_match(
                 built.query_parameters.push(query(name, string(value)))
             }
             Condition::Cookie(name, value) => built.headers.push(cookie(name, value)),
+            Condition::Client(ranges) => built.headers.push(client(ranges)),
         }
     }
     built
@@ -80,6 +84,46 @@ fn query(name: &str, value: StringMatcher) -> pb::QueryParameterMatcher {
 fn cookie(name: &str, value: &str) -> pb::HeaderMatcher {
     let regex = format!(r"(.*?;\s*)?({}={})(;.*)?", escape(name), escape(value));
     header("cookie", pack::full_match(regex))
+}
+
+/// The connection manager writes the address that it trusts into this header, before a route is
+/// chosen and over whatever the client sent; measured on Envoy 1.40.
+fn client(ranges: &[Ipv4Range]) -> pb::HeaderMatcher {
+    let ranges: Vec<_> = ranges.iter().map(range).collect();
+    header(TRUSTED_ADDRESS, pack::full_match(format!("(?:{})", ranges.join("|"))))
+}
+
+/// An expression for the addresses of a range, in dotted decimals without leading zeros.
+fn range(range: &Ipv4Range) -> String {
+    let mut parts = Vec::new();
+    let mut bits = range.bits.min(32);
+    for octet in range.network.octets() {
+        let own = bits.min(8);
+        bits -= own;
+        if own == 0 {
+            // Whatever follows is free.
+            parts.push("[0-9.]+".to_owned());
+            break;
+        }
+        let free = u8::MAX.checked_shr(own.into()).unwrap_or(0);
+        parts.push(octets(octet & !free, octet | free));
+    }
+    parts.join(r"\.")
+}
+
+/// The numbers from `first` to `last`, ten by ten.
+fn octets(first: u8, last: u8) -> String {
+    let tens = (first / 10..=last / 10).map(|ten| {
+        let from = first.max(ten * 10) % 10;
+        let to = last.min((ten * 10).saturating_add(9)) % 10;
+        let ten = if ten == 0 { String::new() } else { ten.to_string() };
+        if from == to { format!("{ten}{from}") } else { format!("{ten}[{from}-{to}]") }
+    });
+    let tens: Vec<_> = tens.collect();
+    match tens.as_slice() {
+        [one] => one.clone(),
+        several => format!("(?:{})", several.join("|")),
+    }
 }
 
 fn string(value: &ValueMatch) -> StringMatcher {

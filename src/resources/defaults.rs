@@ -126,6 +126,17 @@ pub const H2_STREAM_WINDOW: u32 = 64 << 10;
 /// Flow-control window of a connection, in bytes.
 pub const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 
+/// Status of a request beyond a rate limit; the vendor's (semantics.md 2.7).
+pub const RATE_LIMITED: u16 = 503;
+
+/// Clients whose requests are counted one by one on a route that limits each; who was seen least
+/// lately is forgotten, and begins anew. A few hundred bytes each, on the routes that ask for it.
+pub const RATE_LIMIT_CLIENTS: u32 = 10_000;
+
+/// Answers that are shorter are not worth compressing, in bytes: the header and its frame cost
+/// more than a packet that is not full.
+pub const COMPRESS_FROM: u32 = 1 << 10;
+
 /// The largest RE2 program our bootstrap lets Envoy load. A user's expression is refused far
 /// below it (`model::Regex`); an expression that escapes text has an instruction a byte, and two
 /// annotation values of 4 KiB with their frame stay below this (faults.md M14, M15).

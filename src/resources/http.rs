@@ -38,7 +38,7 @@ use prost::{Message, Name};
 
 use crate::{
     model::{Edge, Gateway},
-    resources::{defaults, observe, pack, ready},
+    resources::{defaults, filters, observe, pack, ready},
     settings::Mechanisms,
 };
 
@@ -77,12 +77,14 @@ pub(super) fn connection_manager(
 ) -> Filter {
     let retry_resets = mechanisms.retries && mechanisms.retry_resets_of_safe_methods;
     let mut http_filters = Vec::from_iter(observe::arm_filter(gateway));
+    http_filters.extend(filters::of_listener(gateway, policy));
     http_filters.extend(retry_resets.then(retry_resets_of_safe_methods));
     http_filters.push(http_filter("envoy.filters.http.router", Router::default()));
     network_filter(
         "envoy.filters.network.http_connection_manager",
         pb::HttpConnectionManager {
             stat_prefix: route_table.into(),
+            codec_type: codec(policy).into(),
             route_specifier: Some(routes(route_table)),
             http_filters,
             access_log: observe::access_log(gateway),
@@ -94,6 +96,11 @@ pub(super) fn connection_manager(
             ..edge(policy)
         },
     )
+}
+
+/// Left to itself, Envoy takes HTTP/2 from whoever begins with it, also in plaintext.
+fn codec(policy: &Edge) -> hcm::CodecType {
+    if policy.http2 { hcm::CodecType::Auto } else { hcm::CodecType::Http1 }
 }
 
 /// Routes from the table of that name.

@@ -9,6 +9,7 @@ pub mod cluster;
 mod conditions;
 pub mod defaults;
 pub mod endpoint;
+mod filters;
 mod health_check;
 mod http;
 pub mod layout;

@@ -1,14 +1,19 @@
 //! Small models, written as short as they can be.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU16, NonZeroU32},
+    sync::Arc,
+    time::Duration,
+};
 
 use convoy::{
     diag::Field,
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
-        Action, Arm, Assignment, ClassRule, Condition, Edge, Form, Forward, Gateway, Host,
-        Listener, ListenerKey, LocalityShare, PathMatch, Port, Preference, Protocol, Regex, Route,
-        Shape, Subset, Target, ValueMatch, VirtualHost, WeightedAddress,
+        Action, Arm, Assignment, Balance, ClassRule, Condition, Edge, Form, Forward, Gateway,
+        HashKey, HealthCheck, Host, Listener, ListenerKey, LocalityShare, PathMatch, Port,
+        Preference, Probe, ProbeMethod, Protocol, Regex, Route, Shape, StatusRange, Subset, Target,
+        ValueMatch, VirtualHost, WeightedAddress,
     },
 };
 
@@ -20,6 +25,51 @@ pub(crate) fn service(name: &str) -> Target {
 /// The endpoints of one member first.
 pub(crate) fn in_member(name: &str, member: &str) -> Target {
     Target::of(backend(name), Subset { member: Some(member.into()), ..Subset::default() })
+}
+
+/// A Service whose endpoints are asked on a port of their own, and that keeps clients.
+pub(crate) fn sticky(name: &str) -> Target {
+    let statuses = [StatusRange::new(200, 299).unwrap(), StatusRange::new(401, 401).unwrap()];
+    let probe = Probe::Http {
+        path: "/healthz".into(),
+        method: ProbeMethod::Head,
+        statuses: statuses.into(),
+    };
+    let health_check = HealthCheck {
+        probe,
+        timeout: Duration::from_secs(5),
+        interval: Duration::from_secs(2),
+        healthy: NonZeroU32::new(3).unwrap(),
+        unhealthy: NonZeroU32::new(3).unwrap(),
+        port: NonZeroU16::new(8081),
+    };
+    let ttl = Some(Duration::from_secs(1000));
+    Target {
+        weights: [("c1", 80), ("c2", 20)]
+            .map(|(id, n)| (MemberId::new(id).unwrap(), n))
+            .into_iter()
+            .collect(),
+        health_check: Some(Arc::new(health_check)),
+        balance: Balance::Hash(HashKey::Cookie { name: "sid".into(), ttl }),
+        ..service(name)
+    }
+}
+
+/// A Service whose endpoints are asked for connections only, and that the least busy one serves.
+pub(crate) fn least_busy(name: &str) -> Target {
+    let health_check = HealthCheck {
+        probe: Probe::Tcp,
+        timeout: Duration::from_secs(1),
+        interval: Duration::from_secs(2),
+        healthy: NonZeroU32::MIN,
+        unhealthy: NonZeroU32::MIN,
+        port: None,
+    };
+    Target {
+        health_check: Some(Arc::new(health_check)),
+        balance: Balance::LeastRequest,
+        ..service(name)
+    }
 }
 
 fn backend(name: &str) -> BackendKey {
@@ -114,6 +164,11 @@ pub(crate) fn hosts() -> Vec<VirtualHost> {
             routes: vec![
                 route(PathMatch::Exact("/exact".into()), conditions, to("grpc")),
                 route(PathMatch::Prefix("/patient".into()), vec![], patient),
+                route(
+                    PathMatch::Prefix("/sticky".into()),
+                    vec![],
+                    forward(&[(sticky("web"), 80), (least_busy("local"), 20)]),
+                ),
                 route(PathMatch::Regex(Regex::new("/v[0-9]+/.*").unwrap()), vec![], to("web")),
                 route(
                     PathMatch::Any,

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use crate::{
     envoy,
-    fixture::{assignment, gateway, hosts, in_member, service, shape_of, share},
+    fixture::{
+        assignment, gateway, hosts, in_member, least_busy, service, shape_of, share, sticky,
+    },
 };
 
 const ALL: Mechanisms = Mechanisms::ALL;
@@ -33,7 +35,15 @@ fn check(case: &str, resources: &[Resource]) {
 }
 
 fn clusters(mechanisms: &Mechanisms) -> Vec<Resource> {
-    let targets = [service("web"), in_member("web", "c1"), service("grpc"), service("local")];
+    let targets = [
+        service("web"),
+        in_member("web", "c1"),
+        service("grpc"),
+        service("local"),
+        sticky("web"),
+        sticky("grpc"),
+        least_busy("local"),
+    ];
     let build = |target: Target| cluster::build(&target, &shape_of(&target), mechanisms);
     targets.into_iter().flat_map(build).collect()
 }
@@ -47,7 +57,14 @@ fn assignments() -> Vec<Resource> {
         vec![vec![], vec![], vec![share("c2", &["[fd00::1]:80"])], vec![share("c1", &[])]];
     let web = Arrangement { groups: assignment(both), members: Some(assignment(members)) };
     let none = Arrangement { groups: assignment(vec![]), members: None };
-    [endpoint::build(&service("web"), &web), endpoint::build(&service("none"), &none)].concat()
+    let few = vec![vec![share("c1", &["10.1.1.1:8080"])]];
+    let few = Arrangement { groups: assignment(few), members: None };
+    [
+        endpoint::build(&service("web"), &web),
+        endpoint::build(&service("none"), &none),
+        endpoint::build(&sticky("web"), &few),
+    ]
+    .concat()
 }
 
 fn table(mechanisms: &Mechanisms) -> Resource {

@@ -1,4 +1,7 @@
-//! Rows 169 to 173: the shares of members by weight, and members in order of how near they are.
+//! Rows 169 to 173: the shares of members by weight; members in order of how near they are; sessions,
+//! and active health checks.
+
+use std::{collections::BTreeSet, time::Duration};
 
 use convoy::diag::Reason;
 use serde_json::{Value, json};
@@ -9,13 +12,14 @@ use crate::{
         client::get,
         fleet::gateway,
         guide::GATEWAY_NAME,
-        ingress::{Ingress, ingress},
-        workload::workload,
+        ingress::{Ingress, canary, ingress},
+        poll::eventually,
+        workload::{State, workload},
     },
     rows::{
         BOTH,
         balance::{C1, C2, SCHEDULED},
-        rows,
+        figure, rows,
     },
 };
 
@@ -30,6 +34,8 @@ rows! { BOTH;
     row_173_weights_that_are_refused,
     weights_of_a_canary_are_its_own,
     near_members_first,
+    sessions_stay_at_their_endpoint,
+    fault_e2_hung_member_is_found_by_health_checks,
 }
 
 const C3: &str = "cluster-demo-3";
@@ -73,8 +79,15 @@ async fn row_169_weights_beat_replicas(bed: &mut Bed) {
 }
 
 async fn row_169_weights_of_an_alb(bed: &mut Bed) {
+    let ingress = weigh(ingress("web-demo"), "alb", "c1=80 c2=20");
+    start_alb(bed, &[("c1", 1), ("c2", 9)], ingress).await;
+    eighty_to_twenty(bed).await;
+}
+
+/// An ALB with so many replicas in each member, and this Ingress to them.
+async fn start_alb(bed: &mut Bed, replicas: &[(&'static str, usize)], ingress: Ingress) {
     const ALB: &str = "one-alb-demo";
-    bed.deploy_service1(&[("c1", 1), ("c2", 9)]);
+    bed.deploy_service1(replicas);
     bed.fleet.object(
         "gateway",
         &json!({
@@ -99,11 +112,9 @@ async fn row_169_weights_of_an_alb(bed: &mut Bed) {
             },
         }),
     );
-    let ingress = weigh(ingress("web-demo").class("alb"), "alb", "c1=80 c2=20");
-    bed.ingress(&ingress.exact("/svc1", "service1"));
+    bed.ingress(&ingress.class("alb").exact("/svc1", "service1"));
     bed.start_convoy().await;
-    bed.start_envoy(ALB).await;
-    eighty_to_twenty(bed).await;
+    bed.start_envoy(&format!("AlbConfig/{ALB}")).await;
 }
 
 async fn row_170_half_the_pods_lost(bed: &mut Bed) {
@@ -169,13 +180,13 @@ async fn row_173_weights_that_are_refused(bed: &mut Bed) {
 async fn weights_of_a_canary_are_its_own(bed: &mut Bed) {
     bed.deploy(workload("c1", "next", 1).env("next-1"));
     bed.deploy(workload("c2", "next", 3).env("next-2"));
-    let canary = crate::bed::ingress::canary("canary", &[("weight", "50")]);
-    bed.ingress(&weigh(canary, "mse", "c1=1 c2=1").exact("/svc1", "next"));
+    let half = || canary("canary", &[("weight", "50")]);
+    bed.ingress(&weigh(half(), "mse", "c1=1 c2=1").exact("/svc1", "next"));
     start(bed, &[("c1", 1), ("c2", 9)], "c1=80 c2=20").await;
     let shares = [(C1, 40.0), (C2, 10.0), ("next-1", 25.0), ("next-2", 25.0)];
     // Which arm is drawn is random.
     bed.shares(2000, &get("/svc1"), &shares, 5.0).await;
-    bed.ingress(&crate::bed::ingress::canary("canary", &[("weight", "50")]).exact("/svc1", "next"));
+    bed.ingress(&half().exact("/svc1", "next"));
     let shares = [(C1, 40.0), (C2, 10.0), ("next-1", 12.5), ("next-2", 37.5)];
     bed.shares(2000, &get("/svc1"), &shares, 5.0).await;
 }
@@ -227,4 +238,71 @@ fn member(id: &str, region: &str, zone: &str) -> Value {
         "metadata": {"name": id},
         "spec": {"id": id, "region": region, "zone": zone},
     })
+}
+
+/// Annotations with the vendor's prefix for ALBs.
+fn alb(ingress: Ingress, annotations: &[(&str, &str)]) -> Ingress {
+    annotations.iter().fold(ingress, |ingress, (key, value)| {
+        ingress.annotate(&format!("alb.ingress.kubernetes.io/{key}"), value)
+    })
+}
+
+async fn sessions_stay_at_their_endpoint(bed: &mut Bed) {
+    let sticky = alb(ingress("web-demo"), &[("sticky-session", "true")]);
+    start_alb(bed, &[("c1", 3), ("c2", 3)], sticky).await;
+    bed.settle(10, &get("/svc1"), |replies| replies.codes().only("200")).await;
+    let mut pods = BTreeSet::new();
+    let mut last = None;
+    for _ in 0..20 {
+        let reply = bed.http().send(&get("/svc1")).await.unwrap();
+        let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+        let pod = reply.echo().unwrap().pod;
+        let again = get("/svc1").cookie(&cookie);
+        // Each on a connection of its own.
+        bed.settle(10, &again, |replies| replies.pods().only(&pod)).await;
+        let reply = bed.http().send(&again).await.unwrap();
+        assert_eq!(reply.header("set-cookie"), "", "who has a cookie keeps it");
+        pods.insert(pod.clone());
+        last = Some((again, pod));
+    }
+    let members: BTreeSet<_> = pods.iter().map(|pod| pod.split('-').nth(1)).collect();
+    assert!(pods.len() > 2 && members.len() == 2, "sessions are everywhere: {pods:?}");
+    // Its pod is gone: the session goes on elsewhere, and stays there.
+    let (again, pod) = last.unwrap();
+    let (member, idx) = pod.strip_prefix("service1-").unwrap().split_once('-').unwrap();
+    bed.set_pod(member, "service1", idx.parse::<usize>().unwrap() - 1, State::Gone);
+    bed.settle(20, &again, |replies| {
+        let pods = replies.pods().0;
+        pods.len() == 1 && !pods.contains_key(&pod)
+    })
+    .await;
+}
+
+/// The kernel of a stopped process still takes connections, so nothing else notices.
+async fn fault_e2_hung_member_is_found_by_health_checks(bed: &mut Bed) {
+    let checked = [
+        ("healthcheck-enabled", "true"),
+        ("healthcheck-interval-seconds", "1"),
+        ("healthcheck-timeout-seconds", "1"),
+        ("healthy-threshold-count", "2"),
+        ("unhealthy-threshold-count", "2"),
+    ];
+    // Two checks of a second each, a tenth more than a second apart, and what a busy machine adds.
+    const FOUND: Duration = Duration::from_secs(6);
+    start_alb(bed, &[("c1", 4), ("c2", 4)], alb(ingress("web-demo"), &checked)).await;
+    bed.shares(400, &get("/svc1"), &[(C1, 50.0), (C2, 50.0)], SCHEDULED).await;
+    bed.pause("c1");
+    let began = std::time::Instant::now();
+    let hasty = get("/svc1").patience(Duration::from_millis(300));
+    eventually(FOUND, "nobody is sent to the hung member", || async {
+        let split = bed.http().hit(40, &hasty).await.envs();
+        if split.only(C2) { Ok(()) } else { Err(format!("{:?}", split.0)) }
+    })
+    .await;
+    figure(&format!("no request hangs any more after {:?}", began.elapsed()));
+    bed.resume("c1");
+    bed.shares(400, &get("/svc1"), &[(C1, 50.0), (C2, 50.0)], SCHEDULED).await;
+    // What is not in the assignment is not kept because it answers its checks.
+    bed.scale("c1", "service1", 0);
+    bed.all(100, &get("/svc1"), C2).await;
 }

@@ -104,12 +104,14 @@ impl GatewayState {
         let shape_of = |target: &_| self.targets.shape(target);
         let mechanisms = &stages.settings.mechanisms;
         let work = &mut *stages.work;
+        let gateway = &self.gateway;
         let encode = |(key, virtual_host): (&ListenerKey, &_)| {
-            let bytes = resources::route::encode_host(virtual_host, &shape_of, mechanisms);
+            let front = gateway.front(gateway.listeners.get(key)?);
+            let bytes = resources::route::encode_host(virtual_host, &front, &shape_of, mechanisms);
             work.bytes_encoded += bytes.len() as u64;
-            (*key, bytes)
+            Some((*key, bytes))
         };
-        state.encoded = state.row.on.iter().map(encode).collect();
+        state.encoded = state.row.on.iter().filter_map(encode).collect();
     }
 
     fn wrap_tables(&self, stages: &mut Stages<'_>, writes: &mut Vec<Write>) {

@@ -12,7 +12,7 @@ use crate::{
     gateway::proximity,
     key::{GatewayId, MemberId, ObjectName},
     member::{self, Issue, Offer},
-    model::{Action, Arrangement, Form, Host, Shape, Target, name},
+    model::{Arrangement, Form, Host, Shape, Target, name},
     resources,
     snapshot::Kind,
 };
@@ -257,10 +257,7 @@ impl GatewayState {
     fn on_routes(&self, issue: &Issue, target: &Target, users: &BTreeSet<Host>) -> Vec<Diag> {
         let rows = users.iter().filter_map(|host| Some(&self.hosts.get(host)?.row));
         let routes = rows.flat_map(|row| row.on.values()).flat_map(|h| &h.routes);
-        let arms = routes.flat_map(|route| match &route.action {
-            Action::Forward(forward) => forward.arms.as_slice(),
-            Action::RedirectToHttps | Action::Deny => &[],
-        });
+        let arms = routes.flat_map(|route| route.action.arms());
         let origins: BTreeSet<&Field> =
             arms.filter(|arm| *arm.target == *target).map(|arm| &arm.origin).collect();
         issue.diags(origins).collect()

@@ -223,15 +223,13 @@ pub(super) fn ingress_with(
     created: i64,
     secret: Option<&str>,
 ) -> Change {
-    let annotations = annotations
-        .iter()
-        .map(|(key, value)| {
-            let key = match key.strip_prefix("alb:") {
-                Some(key) => format!("alb.ingress.kubernetes.io/{key}"),
-                None => format!("mse.ingress.kubernetes.io/{key}"),
-            };
-            (key.into(), (*value).into())
-        });
+    let annotations = annotations.iter().map(|(key, value)| {
+        let key = match key.strip_prefix("alb:") {
+            Some(key) => format!("alb.ingress.kubernetes.io/{key}"),
+            None => format!("mse.ingress.kubernetes.io/{key}"),
+        };
+        (key.into(), (*value).into())
+    });
     let backend = IngressBackend::Service {
         name: service.into(),
         port: NonZeroU16::new(80).map(PortRef::Number),

@@ -5,12 +5,19 @@
 //! An invalid value is ignored by itself and reported with its key. A new concern is a file
 //! here, its keys in `treatment::HONOURED`, and a field of [`Settings`].
 
+mod balance;
 mod canary;
 mod cluster_weight;
+mod cors;
+mod custom;
 mod default_backend;
+mod health_check;
 mod listen_ports;
+mod order;
 mod path_mode;
 mod policy;
+mod rate_limit;
+mod rewrite;
 mod subset;
 mod treatment;
 mod value;
@@ -18,13 +25,20 @@ mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use canary::{Canary, Choice, Share};
+pub(super) use custom::{Conditions, Custom, Customs, Final, Group};
 pub use policy::Policy;
+pub(super) use rewrite::Template;
 pub(super) use treatment::Treatment;
 
 use crate::{
     diag::{Diag, Field, Reason},
-    ingress::{dialect::Dialect, listens::Listens, path::PathMode, row::Role},
-    model::{ClusterWeights, Subset, Target},
+    ingress::{
+        dialect::Dialect,
+        listens::Listens,
+        path::PathMode,
+        row::{Order, Role},
+    },
+    model::{Balance, ClusterWeights, Filters, HealthCheck, Subset, Target},
     settings::GatewayDefaults,
 };
 
@@ -40,10 +54,22 @@ pub(super) struct Settings {
     pub(super) treatment: Treatment,
     /// How its routes behave.
     pub(super) policy: Policy,
+    /// Where its rules stand among those of others.
+    pub(super) order: Order,
     /// On which listeners it is.
     pub(super) listens: Listens,
     /// How its paths are read.
     pub(super) path_mode: PathMode,
+    /// What the backends see as the path.
+    pub(super) rewrite: Option<Template>,
+    /// What is done on the way of every rule.
+    pub(super) filters: Filters,
+    /// What is said of the rules with one backend.
+    pub(super) custom: Customs,
+    /// Which endpoint a request goes to.
+    pub(super) balance: Balance,
+    /// How endpoints are checked.
+    pub(super) health_check: Option<Arc<HealthCheck>>,
     /// Which endpoints come first.
     pub(super) subset: Subset,
     /// The shares of members.
@@ -59,15 +85,26 @@ pub(super) fn parse(
 ) -> (Settings, Vec<Diag>) {
     let mut diags = Vec::new();
     let role = canary::parse(annotations, &mut diags);
+    let rewrite = rewrite::parse(annotations, &mut diags);
     let settings = Settings {
         treatment: treatment::parse(annotations, &role, &mut diags),
-        role,
         policy: policy::parse(annotations, &mut diags),
+        order: order::parse(annotations, &mut diags),
         listens: listen_ports::parse(annotations, &mut diags),
-        path_mode: path_mode::parse(annotations, &mut diags),
+        path_mode: path_mode::parse(annotations, rewrite.is_some(), &mut diags),
+        rewrite,
+        filters: Filters {
+            limit: rate_limit::parse(annotations, &mut diags),
+            cors: cors::parse(annotations, &mut diags),
+            headers: Vec::new(),
+        },
+        custom: custom::parse(annotations, &role, &mut diags),
+        balance: balance::parse(annotations, &mut diags),
+        health_check: health_check::parse(annotations, &mut diags),
         subset: subset::parse(annotations, &mut diags),
         weights: cluster_weight::parse(annotations, &mut diags),
         fallback: default_backend::parse(annotations, defaults, &mut diags),
+        role,
     };
     (settings, diags)
 }
@@ -96,9 +133,12 @@ impl<'a> Annotations<'a> {
         Annotations { map, dialect, root }
     }
 
-    /// The annotation with this key, under the first prefix that has it. An empty value is as
-    /// good as none.
+    /// The annotation with this key, under the first prefix that has it, if Ingresses of the
+    /// dialect have such a key. An empty value is as good as none.
     fn get(&self, key: &str) -> Option<Entry<'a>> {
+        if !treatment::is_honoured(self.dialect, key) {
+            return None;
+        }
         self.dialect.prefixes().iter().find_map(|prefix| {
             let full = format!("{prefix}{key}");
             let value = self.map.get(full.as_str())?.trim();
@@ -162,16 +202,34 @@ fn with<T>(
     pairs: &[(&str, &str)],
     parse: impl Fn(&Annotations<'_>, &mut Vec<Diag>) -> T,
 ) -> (T, Vec<String>) {
+    with_prefix(Dialect::Mse, "mse.ingress.kubernetes.io/", pairs, parse)
+}
+
+/// The same for an ALB.
+#[cfg(test)]
+fn with_alb<T>(
+    pairs: &[(&str, &str)],
+    parse: impl Fn(&Annotations<'_>, &mut Vec<Diag>) -> T,
+) -> (T, Vec<String>) {
+    with_prefix(Dialect::Alb, "alb.ingress.kubernetes.io/", pairs, parse)
+}
+
+#[cfg(test)]
+fn with_prefix<T>(
+    dialect: Dialect,
+    prefix: &str,
+    pairs: &[(&str, &str)],
+    parse: impl Fn(&Annotations<'_>, &mut Vec<Diag>) -> T,
+) -> (T, Vec<String>) {
     use crate::key::{ObjectKind, ObjectName, ObjectRef};
 
-    let prefix = Dialect::Mse.prefixes()[0];
     let map = pairs.iter().map(|(key, value)| {
         let full = if key.contains('/') { (*key).to_owned() } else { format!("{prefix}{key}") };
         (full.into(), (*value).into())
     });
     let root = Field::of(&ObjectRef::fleet(ObjectKind::Ingress, ObjectName::new("ns", "i")));
     let mut diags = Vec::new();
-    let value = parse(&Annotations::new(&map.collect(), Dialect::Mse, &root), &mut diags);
+    let value = parse(&Annotations::new(&map.collect(), dialect, &root), &mut diags);
     let shown = diags.iter().map(|diag| {
         let key = diag.field.trim_start_matches("metadata.annotations[").trim_end_matches(']');
         let key = key.strip_prefix(prefix).unwrap_or(key);

@@ -8,35 +8,83 @@
 use crate::{
     diag::{Diag, Reason},
     ingress::{
-        annotation::{Annotations, cluster_weight, value},
+        annotation::{Annotations, cluster_weight, custom, value},
+        dialect::Dialect,
         row::Role,
     },
 };
 
-/// Keys that some concern reads.
-const HONOURED: [&str; 21] = [
+/// Keys that some concern reads in Ingresses of both dialects.
+const SHARED: [&str; 12] = [
     "canary",
     "canary-by-cookie",
-    "canary-by-cookie-value",
     "canary-by-header",
     "canary-by-header-pattern",
     "canary-by-header-value",
-    "canary-by-query",
-    "canary-by-query-pattern",
-    "canary-by-query-value",
     "canary-weight",
     "canary-weight-total",
-    "default-backend",
     "force-ssl-redirect",
-    "full-path-regex",
-    "listen-ports",
-    "proxy-next-upstream-timeout",
     "service-subset",
     "ssl-redirect",
     "subset-labels",
-    "timeout",
     "use-regex",
 ];
+
+/// Those of an MSE gateway alone.
+const MSE: [&str; 8] = [
+    "canary-by-cookie-value",
+    "canary-by-query",
+    "canary-by-query-pattern",
+    "canary-by-query-value",
+    "default-backend",
+    "full-path-regex",
+    "proxy-next-upstream-timeout",
+    "timeout",
+];
+
+/// Those of an ALB alone.
+const ALB: [&str; 28] = [
+    "backend-scheduler",
+    "backend-scheduler-uch-value",
+    "cookie",
+    "cookie-timeout",
+    "cors-allow-credentials",
+    "cors-allow-headers",
+    "cors-allow-methods",
+    "cors-allow-origin",
+    "cors-expose-headers",
+    "cors-max-age",
+    "enable-cors",
+    "healthcheck-connect-port",
+    "healthcheck-enabled",
+    "healthcheck-httpcode",
+    "healthcheck-interval-seconds",
+    "healthcheck-method",
+    "healthcheck-path",
+    "healthcheck-protocol",
+    "healthcheck-timeout-seconds",
+    "healthy-threshold-count",
+    "listen-ports",
+    "order",
+    "rewrite-target",
+    "sticky-session",
+    "sticky-session-type",
+    "traffic-limit-ip-qps",
+    "traffic-limit-qps",
+    "unhealthy-threshold-count",
+];
+
+/// Whether some concern reads the key in Ingresses of the dialect.
+pub(super) fn is_honoured(dialect: Dialect, key: &str) -> bool {
+    let (own, families): (&[&str], &[&str]) = match dialect {
+        Dialect::Mse => (&MSE, &[]),
+        Dialect::Alb => (&ALB, &custom::FAMILIES),
+    };
+    SHARED.contains(&key)
+        || own.contains(&key)
+        || key.starts_with(cluster_weight::FAMILY)
+        || families.iter().any(|family| key.starts_with(family))
+}
 
 /// Whether an Ingress can be served as it asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,10 +105,11 @@ pub(super) fn parse(
 ) -> Treatment {
     let mut worst = Treatment::Served;
     for (key, entry) in annotations.iter() {
-        if HONOURED.contains(&key) || key.starts_with(cluster_weight::FAMILY) {
+        let dialect = annotations.dialect;
+        if is_honoured(dialect, key) || is_default(dialect, key, entry.value) {
             continue;
         }
-        let treatment = match (treatment(key, entry.value), role) {
+        let treatment = match (treatment(dialect, key, entry.value), role) {
             // A canary's share of a path cannot be denied alone: its main keeps all of it.
             (Treatment::Denied, Role::Canary(_)) => Treatment::Withheld,
             (treatment, Role::Main | Role::Canary(_)) => treatment,
@@ -81,10 +130,22 @@ pub(super) fn parse(
     worst
 }
 
-fn treatment(key: &str, value: &str) -> Treatment {
-    if protects(key, value) {
+/// What asks for no more than there is anyway.
+fn is_default(dialect: Dialect, key: &str, value: &str) -> bool {
+    match dialect {
+        Dialect::Mse => false,
+        Dialect::Alb => key == "backend-protocol" && value.eq_ignore_ascii_case("http"),
+    }
+}
+
+fn treatment(dialect: Dialect, key: &str, value: &str) -> Treatment {
+    let (protects_there, narrows_there) = match dialect {
+        Dialect::Mse => (false, false),
+        Dialect::Alb => (encrypts(key, value), chooses(key)),
+    };
+    if protects(key, value) || protects_there {
         Treatment::Denied
-    } else if narrows(key) {
+    } else if narrows(key) || narrows_there {
         Treatment::Withheld
     } else {
         Treatment::Served
@@ -102,6 +163,19 @@ fn protects(key: &str, value: &str) -> bool {
         || key.ends_with("-source-range")
         || key.ends_with("-snippet")
         || key.starts_with("modsecurity")
+}
+
+/// An ALB speaks TLS to backends that ask for it; in plaintext, requests would be read on their way.
+fn encrypts(key: &str, value: &str) -> bool {
+    key == "backend-protocol"
+        && ["https", "grpcs"].iter().any(|secure| value.eq_ignore_ascii_case(secure))
+}
+
+/// Conditions of canaries that an ALB does not have, and backends in the vendor's store.
+fn chooses(key: &str) -> bool {
+    key == "server-group-id"
+        || key == "canary-by-cookie-value"
+        || key.starts_with("canary-by-query")
 }
 
 /// `match-method`, `exact-match-header-…` and their like.

@@ -1,6 +1,6 @@
 //! The grammars that several annotations share.
 
-use std::time::Duration;
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 /// Longest text that reaches a matcher (faults.md F3).
 const MAX_TEXT: usize = 4096;
@@ -19,6 +19,18 @@ pub(super) fn seconds(text: &str) -> Result<Option<Duration>, String> {
     let seconds: u32 =
         text.parse().map_err(|_| format!("{} is not a whole number of seconds", quote(text)))?;
     Ok((seconds > 0).then(|| Duration::from_secs(seconds.into())))
+}
+
+/// A whole number in a range, in digits alone: `parse` would take a sign.
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let digits = Some(text).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("{} is not a whole number from {} to {}", quote(text), range.start(), range.end())
+    })
 }
 
 /// RFC 9110 `token`: the name of a header or of a cookie.

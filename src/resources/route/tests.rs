@@ -3,7 +3,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use super::*;
 use crate::{
     key::{BackendKey, ObjectKind, ObjectName, ObjectRef, PortRef},
-    model::{Form, Host, PathMatch, Protocol, Subset},
+    model::{Filters, Form, Host, PathMatch, Protocol, Subset},
 };
 
 fn target(service: &str, member: Option<&str>) -> Target {
@@ -28,12 +28,13 @@ fn arms(arms: &[(Target, u32)]) -> Vec<Arm> {
 
 /// The route to these arms, decoded again. Targets named `local` are plain.
 fn built(arms: Vec<Arm>, mechanisms: &Mechanisms) -> pb::Route {
-    let forward = Forward { arms, timeout: None, per_try_timeout: None };
+    let forward = Forward { arms, timeout: None, per_try_timeout: None, rewrite: None };
     let route = Route {
         origin: field(),
         path: PathMatch::Any,
         conditions: Vec::new(),
         action: Action::Forward(forward),
+        filters: Filters::default(),
     };
     let host = VirtualHost { host: Host::Any, routes: vec![route] };
     let shape_of = |target: &Target| Shape {
@@ -45,7 +46,7 @@ fn built(arms: Vec<Arm>, mechanisms: &Mechanisms) -> pb::Route {
         protocol: Protocol::Http1,
         groups: target.chain.len().try_into().unwrap(),
     };
-    let bytes = encode_host(&host, &shape_of, mechanisms);
+    let bytes = encode_host(&host, &Front::default(), &shape_of, mechanisms);
     pb::VirtualHost::decode(bytes).unwrap().routes.remove(0)
 }
 

@@ -87,8 +87,13 @@ async fn distribute(scene: &Scene, set: &str) -> Vec<Application> {
     let fleet = &scene.world.fleet;
     let words = "get secrets -n argocd -l argocd.argoproj.io/secret-type=cluster -ojson";
     let secrets: Value = serde_json::from_str(&fleet.kubectl(words)).unwrap();
+    let secrets = secrets["items"].as_array().unwrap();
     let set = objects(&manifest(set)).remove(0);
-    let applications = applications(&set, secrets["items"].as_array().unwrap()).unwrap();
+    let mut nameless = secrets.clone();
+    nameless[0]["metadata"]["annotations"].as_object_mut().unwrap().remove("cluster_name");
+    // Argo CD makes no Application of what its templates do not find.
+    assert!(applications(&set, &nameless).unwrap_err().contains("cluster_name"));
+    let applications = applications(&set, secrets).unwrap();
     for application in &applications {
         let cluster = &scene.world.member(&application.destination).cluster;
         application.sync(&example(), cluster);

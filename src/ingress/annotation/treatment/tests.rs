@@ -1,5 +1,5 @@
 use super::*;
-use crate::ingress::annotation::{Canary, Share, with};
+use crate::ingress::annotation::{Canary, Share, with, with_alb};
 
 fn run(pairs: &[(&str, &str)], role: &Role) -> (Treatment, Vec<String>) {
     with(pairs, |annotations, diags| parse(annotations, role, diags))
@@ -7,8 +7,44 @@ fn run(pairs: &[(&str, &str)], role: &Role) -> (Treatment, Vec<String>) {
 
 #[test]
 fn honoured_keys_are_silent() {
-    for key in HONOURED {
+    for key in SHARED.iter().chain(&MSE) {
         assert_eq!(run(&[(key, "x")], &Role::Main), (Treatment::Served, vec![]), "{key}");
+    }
+    for key in SHARED.iter().chain(&ALB).chain(&["conditions.a", "actions.a", "rule-direction.a"]) {
+        assert_eq!(run_alb(&[(key, "x")], &Role::Main), (Treatment::Served, vec![]), "{key}");
+    }
+    for tables in [[&SHARED[..], &MSE], [&SHARED[..], &ALB]] {
+        let keys: std::collections::BTreeSet<_> = tables.concat().into_iter().collect();
+        assert_eq!(keys.len(), tables.concat().len(), "no key is in two tables");
+    }
+}
+
+fn run_alb(pairs: &[(&str, &str)], role: &Role) -> (Treatment, Vec<String>) {
+    with_alb(pairs, |annotations, diags| parse(annotations, role, diags))
+}
+
+#[test]
+fn what_an_alb_does_not_honour() {
+    use Treatment::{Denied, Served, Withheld};
+    for (key, value, expect, n_diags) in [
+        ("backend-protocol", "http", Served, 0),
+        ("backend-protocol", "grpc", Served, 1),
+        ("backend-protocol", "https", Denied, 1),
+        ("backend-protocol", "HTTPS", Denied, 1),
+        ("backend-keepalive", "true", Served, 1),
+        ("canary-by-cookie-value", "x", Withheld, 1),
+        ("canary-by-query", "x", Withheld, 1),
+        ("server-group-id", "sgp-1", Withheld, 1),
+        ("timeout", "5", Served, 1),
+        ("auth-type", "basic", Denied, 1),
+        ("nginx.ingress.kubernetes.io/auth-url", "https://a", Denied, 1),
+        ("nginx.ingress.kubernetes.io/whitelist-source-range", "10.0.0.0/8", Denied, 1),
+        ("nginx.ingress.kubernetes.io/server-snippet", "deny all;", Denied, 1),
+        // Another kind's: it is not read, so nothing is said.
+        ("mse.ingress.kubernetes.io/whitelist-source-range", "10.0.0.0/8", Served, 0),
+    ] {
+        let (treatment, diags) = run_alb(&[(key, value)], &Role::Main);
+        assert_eq!((treatment, diags.len()), (expect, n_diags), "{key}: {value}: {diags:?}");
     }
 }
 

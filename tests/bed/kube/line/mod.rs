@@ -39,7 +39,7 @@ use self::{
     repeater::{PORTS, Repeater},
 };
 use super::{namespace::Namespace, services};
-use crate::bed::netns::run;
+use crate::bed::netns::{forward, run};
 
 /// Of the echo at the other end, and of the listeners that prove routes.
 const PROBES: u16 = 7;
@@ -212,6 +212,8 @@ struct Cables {
 
 impl Cables {
     fn lay(&self) {
+        // An Envoy on a machine of its own is behind this one.
+        forward();
         let (number, there, middle) = (self.number, self.there.path(), self.middle.path());
         ip(&format!("link add line{number} type veth peer name near netns {middle}"));
         ip(&format!("link add bed{number} type veth peer name bed netns {there}"));

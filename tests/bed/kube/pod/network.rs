@@ -1,22 +1,19 @@
 //! The network of a pod: a namespace of its own at the end of a cable.
 
-use std::{fs, net::Ipv4Addr, process::Stdio};
+use std::{net::Ipv4Addr, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
 
-use crate::bed::netns::run;
+use crate::bed::netns::{forward, run};
 
 /// Holds the namespace. `/proc` may be of another process namespace than ours, so it says what it is
 /// called there; then it waits for the cable, and at last for the end of this program.
 const HOLD: &str = "read pid _ </proc/self/stat; echo $pid; read _
 ip link set lo up; ip link set eth0 up; ip address add $0/32 dev eth0
 ip route add default via $1 dev eth0 onlink; echo up; read _";
-
-/// Without it packets between pods end at the machine that they share.
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// A network namespace that is there as long as this value, or a process in it.
 pub(super) struct Sandbox {
@@ -29,7 +26,7 @@ impl Sandbox {
     /// # Panics
     /// If the kernel refuses namespaces or cables: no pod could run.
     pub(super) async fn make(address: Ipv4Addr, node: Ipv4Addr) -> Sandbox {
-        fs::write(FORWARDING, "1").unwrap();
+        forward();
         let mut holder = Command::new("unshare")
             .args(["--net", "--", "sh", "-ec", HOLD])
             .args([address, node].map(|it| it.to_string()))
