@@ -119,9 +119,11 @@ fn every_range_of_an_octet() {
         for first in (0..256).step_by(size.into()) {
             let (first, last) = (first as u8, (first + size - 1) as u8);
             let text = octets(first, last);
+            let whole = format!(r"\A(?:{text})\z");
+            let whole = regex_automata::meta::Regex::new(&whole).unwrap();
             for octet in 0..=255u8 {
                 let expect = (first..=last).contains(&octet);
-                assert_eq!(full_match(&text, &octet.to_string()), expect, "{octet}: {text}");
+                assert_eq!(whole.is_match(&octet.to_string()), expect, "{octet}: {text}");
             }
         }
     }
