@@ -11,7 +11,8 @@ use crate::{
     store::{
         AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, GatewaySpec,
         Health, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls,
-        KeyPair, Locality, Object, PathType, Pod, Registered, Secret, Service, ServicePort,
+        KeyPair, Locality, Object, PathType, Pod, Registered, Secret, Service, ServiceKind,
+        ServicePort, TrafficPolicy,
     },
 };
 
@@ -26,8 +27,11 @@ pub(super) struct Fleet {
 impl Fleet {
     /// `size` hosts, each with an Ingress and a Service with endpoints in c1 and c2.
     pub(super) fn of_size(size: usize) -> Fleet {
-        let settings =
-            Settings { mechanisms: Mechanisms::ALL, defaults: GatewayDefaults::default() };
+        let settings = Settings {
+            mechanisms: Mechanisms::ALL,
+            defaults: GatewayDefaults::default(),
+            api_server: None,
+        };
         let mut fleet = Fleet { engine: Engine::new(settings), size };
         let all = fleet.all();
         fleet.engine.tick(all);
@@ -295,8 +299,11 @@ pub(super) fn service(member: &str, name: &str, is_grpc: bool) -> Change {
                 name: if is_grpc { "grpc" } else { "" }.into(),
                 number: 80,
                 app_protocol: None,
+                node_port: None,
             }],
-            is_external_name: false,
+            kind: ServiceKind::ClusterIp,
+            policy: TrafficPolicy::Cluster,
+            balancers: Vec::new(),
             prefers_ipv6: false,
         })),
     )
@@ -317,6 +324,7 @@ fn slice_of(member: &str, service: &str, replicas: usize) -> EndpointSlice {
         address: Some([10, cluster, number, replica as u8 + 1].into()),
         is_ready: true,
         pod: Some(format!("{service}-{replica}").into()),
+        node: None,
     };
     EndpointSlice {
         name: named(&format!("{service}-1")),
