@@ -58,6 +58,12 @@ pub enum Reason {
     SubsetEmpty,
     /// The backend's kind is not served.
     UnsupportedBackend,
+    /// In a member whose Pods cannot be reached, the Service is of a type that does not lead out.
+    UnsupportedServiceType,
+    /// Pods are ready, and no node leads to them.
+    NoEligibleNode,
+    /// A member offers Services of a namespace that it is not allowed (faults.md S18).
+    NamespaceNotAllowed,
     /// No member has the Service.
     ServiceNotFound,
     /// A member's Service lacks the port.

@@ -66,6 +66,8 @@ pub enum ObjectKind {
     EndpointSlice,
     /// `v1`; only its labels are used.
     Pod,
+    /// `v1`, cluster-scoped.
+    Node,
     /// `convoy.dev/v1alpha1`, cluster-scoped: declares a member. Read by the registry, never stored.
     MemberCluster,
     /// Declares a kind; named where one is missing, never read.
@@ -76,7 +78,7 @@ pub enum ObjectKind {
 
 impl ObjectKind {
     /// Every kind that a store holds, in the order in which the engine looks at them.
-    pub const ALL: [ObjectKind; 8] = [
+    pub const ALL: [ObjectKind; 9] = [
         ObjectKind::MseIngressConfig,
         ObjectKind::AlbConfig,
         ObjectKind::IngressClass,
@@ -85,6 +87,7 @@ impl ObjectKind {
         ObjectKind::Service,
         ObjectKind::EndpointSlice,
         ObjectKind::Pod,
+        ObjectKind::Node,
     ];
 
     /// The kind as manifests spell it.
@@ -98,6 +101,7 @@ impl ObjectKind {
             ObjectKind::Service => "Service",
             ObjectKind::EndpointSlice => "EndpointSlice",
             ObjectKind::Pod => "Pod",
+            ObjectKind::Node => "Node",
             ObjectKind::MemberCluster => "MemberCluster",
             ObjectKind::CustomResourceDefinition => "CustomResourceDefinition",
             ObjectKind::File => "file",

@@ -102,7 +102,16 @@ impl Inspection for Inspector {
 }
 
 fn member(id: &MemberId, row: &MemberReport, contact: Option<u64>) -> proto::Member {
-    let MemberReport { state, synced: _, services, endpoints, region, zone } = row;
+    let MemberReport {
+        state,
+        synced: _,
+        services,
+        endpoints,
+        region,
+        zone,
+        nodes: _,
+        shared_addresses: _,
+    } = row;
     let state = match state {
         MemberState::Connecting => proto::MemberState::Connecting,
         MemberState::Syncing => proto::MemberState::Syncing,

@@ -118,7 +118,16 @@ impl Scrape {
         });
         out.gauge("member_stale", "Members that cannot be read, and why", stale)?;
         out.gauge("member_services", "Services of the member", each(|own| own.services))?;
-        out.gauge("member_endpoints", "Ready endpoints of the member", each(|own| own.endpoints))
+        out.gauge("member_endpoints", "Ready endpoints of the member", each(|own| own.endpoints))?;
+        let about = "Nodes of the member, where its Pods are reached through them";
+        out.gauge("member_nodes", about, each(|own| own.nodes))?;
+        let shared = members.iter().flat_map(|(id, own)| {
+            own.shared_addresses.iter().map(move |(other, count)| {
+                (vec![("member", id.to_string()), ("other", other.to_string())], *count)
+            })
+        });
+        let about = "Addresses of Pods that another member offers too";
+        out.gauge("member_shared_addresses", about, shared)
     }
 
     /// What went to and fro with API servers.

@@ -107,6 +107,10 @@ pub struct MemberReport {
     pub services: u64,
     /// Ready endpoints.
     pub endpoints: u64,
+    /// Nodes, where its Pods are reached through them.
+    pub nodes: u64,
+    /// Addresses of Pods that another member offers too, by that member.
+    pub shared_addresses: BTreeMap<MemberId, u64>,
     /// Region of the cluster; empty if unknown.
     pub region: String,
     /// Zone of the cluster; empty if unknown.

@@ -59,9 +59,11 @@ fn report() -> Report {
         synced,
         services: 2,
         endpoints: 10,
+        nodes: 3,
         ..MemberReport::default()
     };
-    let (c1, c2) = (row(MemberState::Live, true), row(MemberState::Syncing, false));
+    let (mut c1, c2) = (row(MemberState::Live, true), row(MemberState::Syncing, false));
+    c1.shared_addresses.insert(member("c2"), 7);
     Report {
         published: true,
         was_ready: false,
@@ -246,6 +248,9 @@ convoy_member_services{{member="c1"}} 2
 convoy_member_services{{member="c2"}} 2
 convoy_member_endpoints{{member="c1"}} 10
 convoy_member_endpoints{{member="c2"}} 10
+convoy_member_nodes{{member="c1"}} 3
+convoy_member_nodes{{member="c2"}} 3
+convoy_member_shared_addresses{{member="c1",other="c2"}} 7
 convoy_diagnostics{{severity="warning",reason="ServiceNotFound"}} 1
 convoy_fleet_contact_age_seconds 0
 convoy_fleet_lists_total 3

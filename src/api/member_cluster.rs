@@ -63,6 +63,10 @@ pub struct MemberClusterSpec {
     #[serde(rename = "allowedEndpointCIDRs", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), inner(regex(pattern = "^[0-9A-Fa-f.:]+/[0-9]{1,3}$")))]
     pub allowed_endpoint_cidrs: Option<Vec<String>>,
+    /// The namespaces whose Services it may offer; others offer nothing. Without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63)))]
+    pub allowed_namespaces: Option<Vec<String>>,
     /// Leave the API of the cluster alone and keep what is known of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
@@ -97,7 +101,7 @@ pub enum MemberNetwork {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberClusterStatus {
-    /// `Connected` and `Synced`.
+    /// `Connected`, `Synced` and `AddressConflict`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

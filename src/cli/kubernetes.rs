@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use kube::Client;
 
 use crate::{
     bootstrap::XdsAddress,
@@ -15,7 +16,7 @@ use crate::{
     key::ObjectName,
     rbac::LEASE,
     serve::{Kubernetes, XdsSecurity},
-    source::kube::connect,
+    source::{kube::config, registry::numeric_address},
     status::{self, identity},
 };
 
@@ -126,8 +127,10 @@ impl KubernetesFlags {
 
     /// The fleet that the flags mean. Errors if no credentials can be found.
     pub(super) async fn source(self) -> Result<Kubernetes> {
-        let client = connect(self.kubeconfig.as_deref(), self.context.as_deref()).await;
-        let client = client.context("find the fleet (or serve a directory with --fleet-dir)")?;
+        let config = config(self.kubeconfig.as_deref(), self.context.as_deref()).await;
+        let config = config.context("find the fleet (or serve a directory with --fleet-dir)")?;
+        let api_server = numeric_address(&config.cluster_url);
+        let client = Client::try_from(config).context("set up a client of the fleet")?;
         let namespace = self.lease_namespace.unwrap_or(client.default_namespace().to_owned());
         let status = status::Options {
             identity: identity(),
@@ -137,6 +140,6 @@ impl KubernetesFlags {
         };
         let namespaces = self.namespaces.namespaces();
         let infra = self.managed.options(&namespace)?;
-        Ok(Kubernetes { client, namespaces, status: Some(status), infra })
+        Ok(Kubernetes { client, api_server, namespaces, status: Some(status), infra })
     }
 }

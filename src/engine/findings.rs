@@ -24,6 +24,10 @@ pub(super) enum Row {
     Host(GatewayId, Host),
     /// A Service of a member.
     Shards(ObjectName, MemberId),
+    /// Addresses that two members share.
+    Overlap(MemberId, MemberId),
+    /// Services of a member that it may not offer.
+    Foreign(MemberId),
     /// A target of a gateway, by name.
     Target(GatewayId, Arc<str>),
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod audit;
+mod boundary;
 mod findings;
 mod gateway;
 mod ingresses;
@@ -20,6 +21,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -35,7 +37,7 @@ use crate::{
     },
     gateway::{Attachments, Classes, Declared},
     key::{GatewayId, MemberId, ObjectName},
-    member::Rules,
+    member::Guarded,
     model::{Certificates, MemberOrder},
     settings::{GatewayDefaults, Mechanisms},
     snapshot::GatewayView,
@@ -49,6 +51,8 @@ pub struct Settings {
     pub mechanisms: Mechanisms,
     /// What holds for every gateway.
     pub defaults: GatewayDefaults,
+    /// Where the fleet's API is, if that is known by number: no endpoint is there.
+    pub api_server: Option<SocketAddr>,
 }
 
 /// What a tick changed.
@@ -91,12 +95,6 @@ struct Stages<'a> {
     findings: &'a mut Findings,
     references_moved: &'a mut bool,
     work: &'a mut Work,
-}
-
-impl Settings {
-    fn rules(&self) -> Rules<'static> {
-        Rules { allow_loopback: self.defaults.allow_loopback_endpoints, allowed: None }
-    }
 }
 
 /// Touched names by what they are, so that each stage finds its own.
@@ -176,6 +174,11 @@ impl Engine {
         self.gateways.values().flat_map(GatewayState::labelled_namespaces).cloned().collect()
     }
 
+    /// How many addresses of Pods each two members share, of the Services that gateways use.
+    pub fn shared_addresses(&self) -> impl Iterator<Item = (&MemberId, &MemberId, usize)> {
+        self.shards.boundary.shared()
+    }
+
     /// Which Ingresses are served by which gateways.
     pub fn attachments(&self) -> &Attachments {
         &self.attachments
@@ -196,16 +199,18 @@ impl Engine {
             return Commit::default();
         }
         self.work.ticks += 1;
-        let inputs = Inputs::sort(touched);
+        let mut inputs = Inputs::sort(touched);
         let mut commit = Commit::default();
         self.take_reports(&inputs);
         let mut dirty = self.update_gateways(&inputs, &mut commit);
         self.update_ingresses(&inputs, &mut dirty);
+        self.guard(&mut inputs);
         self.update_shards(&inputs, &mut dirty);
         for dirty in dirty.values_mut() {
             dirty.secrets.extend(inputs.secrets.iter().cloned());
         }
         self.update_views(dirty, &mut commit);
+        self.report_boundary(&inputs);
         self.forget_secrets(&inputs);
         commit.has_declared = inputs.has_class || !inputs.gateways.is_empty();
         commit.has_references = std::mem::take(&mut self.references_moved);
@@ -298,14 +303,41 @@ impl Engine {
         }
     }
 
+    /// What is on the side of Convoy follows gateways and registrations. Both are few, and where
+    /// they are reached hardly ever changes; if it does, every shard may.
+    fn guard(&mut self, inputs: &mut Inputs) {
+        if inputs.gateways.is_empty() && inputs.members.is_empty() {
+            return;
+        }
+        let Settings { mechanisms: _, defaults, api_server } = &self.settings;
+        let gateways = self.store.gateways();
+        let gateways = gateways.flat_map(|own| crate::gateway::own_addresses(own, defaults));
+        let members = self.store.members().filter_map(|(_, own)| own.declared().api_server);
+        let apis = members.chain(*api_server).map(|own| (own, "the address of an API server"));
+        let all = apis.chain(gateways.map(|own| (own, "an address of a gateway")));
+        if self.shards.guard(Guarded::new(all)) {
+            for service in self.shards.used() {
+                let members = self.store.members().map(|(id, _)| (service.clone(), id.clone()));
+                inputs.services.extend(members);
+            }
+        }
+    }
+
+    fn report_boundary(&mut self, inputs: &Inputs) {
+        self.shards.boundary.say_again(&inputs.members);
+        for (row, diags) in self.shards.boundary.news(&self.store) {
+            self.findings.set(row, diags);
+        }
+    }
+
     fn update_shards(&mut self, inputs: &Inputs, dirty: &mut BTreeMap<GatewayId, Dirty>) {
         for (service, member) in &inputs.services {
             if !self.shards.is_used(service) {
                 continue;
             }
             self.work.shards += 1;
-            let (changed, diags) =
-                self.shards.update(&self.store, self.settings.rules(), service, member);
+            let allow_loopback = self.settings.defaults.allow_loopback_endpoints;
+            let (changed, diags) = self.shards.update(&self.store, allow_loopback, service, member);
             self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
             if changed {
                 for dirty in dirty.values_mut() {

@@ -276,9 +276,9 @@ enum Step {
     Relist {
         member: usize,
     },
-    /// Of `late`, a member that was not there from the start.
+    /// Of a member that was not there from the start: where it is, if it is registered.
     Register {
-        is_registered: bool,
+        region: Option<&'static str>,
     },
     Sync,
     Health {
@@ -310,7 +310,8 @@ impl Step {
             Step::Gateway { members, class, port } => fixture::gateway_with(
                 "main",
                 ["mse", "nginx", ""][*class % 3],
-                ["c1,c2", "c2,c1", "c1,c4", "c4,c2,c3", "c3,unknown"][*members % 5],
+                ["c1,c2", "c2,c1", "c1,c4@r1", "c4,c2,c3", "c3,unknown", "c2,c4,c1@r2"]
+                    [*members % 6],
                 *port,
             ),
             Step::Class { bound } => match bound % 3 {
@@ -332,7 +333,8 @@ impl Step {
             Step::Relist { member } => {
                 fixture::relist_slices(MEMBERS[*member % 3], &[("svc-1", 2), ("svc-2", 1)])
             }
-            Step::Register { is_registered } => fixture::register("c4", *is_registered),
+            Step::Register { region: Some(region) } => fixture::register_in("c4", region),
+            Step::Register { region: None } => fixture::register("c4", false),
             Step::Sync => fixture::synced("c4"),
             Step::Health { is_stale } => fixture::health("c4", *is_stale),
         }
@@ -341,7 +343,8 @@ impl Step {
 
 const MEMBERS: [&str; 4] = ["c1", "c2", "c3", "c4"];
 const HOSTS: [&str; 5] = ["a.example.com", "b.example.com", "*.example.com", "", "bad host"];
-const ANNOTATIONS: [&[(&str, &str)]; 10] = [
+const ANNOTATIONS: [&[(&str, &str)]; 11] = [
+    &[("cluster-weight.c1", "80"), ("cluster-weight.c4", "20")],
     &[("alb:listen-ports", r#"[{"HTTP":8001},{"HTTPS":443}]"#)],
     &[],
     &[("canary", "true"), ("canary-by-header", "x-canary")],
@@ -357,7 +360,7 @@ const ANNOTATIONS: [&[(&str, &str)]; 10] = [
 fn steps() -> impl Strategy<Value = Step> {
     let n = 0..5usize;
     prop_oneof![
-        4 => (n.clone(), n.clone(), n.clone(), 0..10usize).prop_map(|(idx, host, service, annotations)| {
+        4 => (n.clone(), n.clone(), n.clone(), 0..ANNOTATIONS.len()).prop_map(|(idx, host, service, annotations)| {
             Step::Ingress { idx, host, service, annotations }
         }),
         2 => n.clone().prop_map(Step::DeleteIngress),
@@ -368,7 +371,7 @@ fn steps() -> impl Strategy<Value = Step> {
             Step::Service { member, service, grpc }
         }),
         1 => (n.clone(), n.clone()).prop_map(|(member, service)| Step::DeleteService { member, service }),
-        1 => (n.clone(), n.clone(), 80..83u16).prop_map(|(members, class, port)| {
+        1 => (0..6usize, n.clone(), 80..83u16).prop_map(|(members, class, port)| {
             Step::Gateway { members, class, port }
         }),
         1 => n.clone().prop_map(|bound| Step::Class { bound }),
@@ -380,7 +383,8 @@ fn steps() -> impl Strategy<Value = Step> {
             Step::Pod { service, replica, version }
         }),
         1 => n.prop_map(|member| Step::Relist { member }),
-        1 => any::<bool>().prop_map(|is_registered| Step::Register { is_registered }),
+        1 => prop::sample::select(vec![None, Some(""), Some("r1"), Some("r2")])
+            .prop_map(|region| Step::Register { region }),
         1 => Just(Step::Sync),
         1 => any::<bool>().prop_map(|is_stale| Step::Health { is_stale }),
     ]

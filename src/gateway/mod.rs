@@ -10,6 +10,7 @@ mod attachments;
 mod declared;
 mod instance;
 mod knobs;
+mod own;
 mod parse;
 mod proximity;
 
@@ -18,6 +19,7 @@ pub use attach::{Classes, attaches};
 pub use attachments::{Attachment, Attachments};
 pub use declared::Declared;
 pub use instance::{Instance, Size};
+pub use own::own_addresses;
 pub use parse::{
     envoy_account, parse, publish_addresses, remote_clusters, remote_clusters_key, unregistered,
 };

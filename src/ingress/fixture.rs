@@ -1,7 +1,8 @@
 //! What the tests of this room share: Ingresses as a script, and a host as text.
 //!
 //! A script is a list of objects. `namespace/name @created` begins one; the lines below it are
-//! `rule HOST KIND PATH SERVICE` (a host of `-` is any), `default SERVICE`, `tls HOST,… SECRET`
+//! `rule HOST KIND PATH SERVICE` (a host of `-` is any, a Service with `!` has the port
+//! `use-annotation`), `default SERVICE`, `tls HOST,… SECRET`
 //! (`-` for no hosts), or an annotation `key: value`, in which `\n` is a line break.
 
 use std::{num::NonZeroU16, sync::Arc};
@@ -11,8 +12,8 @@ use crate::{
     diag::Diag,
     key::{ObjectName, PortRef},
     model::{
-        Action, Arm, Condition, Host, ListenerKey, PathMatch, Route, Target, ValueMatch,
-        VirtualHost,
+        Action, Arm, Condition, Filters, Host, ListenerKey, PathMatch, Route, Target, Transport,
+        ValueMatch, VirtualHost,
     },
     settings::GatewayDefaults,
     store::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, PathType},
@@ -83,17 +84,25 @@ fn path_type(kind: &str) -> PathType {
     }
 }
 
-/// A Service's port 80.
+/// A Service's port 80, or with `!` one that annotations stand for.
 fn backend(service: &str) -> IngressBackend {
+    if let Some(service) = service.strip_suffix('!') {
+        let port = Some(PortRef::Name("use-annotation".into()));
+        return IngressBackend::Service { name: service.into(), port };
+    }
     let port = NonZeroU16::new(80).map(PortRef::Number);
     IngressBackend::Service { name: service.into(), port }
 }
 
 /// Rows of a script, and what is wrong with each object by itself.
 pub(super) fn rows(script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
+    rows_of(Dialect::Mse, script)
+}
+
+fn rows_of(dialect: Dialect, script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
     let parsed = ingresses(script);
-    let parsed =
-        parsed.iter().map(|ingress| parse(ingress, Dialect::Mse, &GatewayDefaults::default()));
+    let defaults = GatewayDefaults::default();
+    let parsed = parsed.iter().map(|ingress| parse(ingress, dialect, &defaults));
     let (rows, diags): (Vec<_>, Vec<_>) = parsed.map(|(row, diags)| (Arc::new(row), diags)).unzip();
     (rows, diags.concat())
 }
@@ -121,10 +130,17 @@ pub(super) fn host(text: &str) -> Host {
 
 /// The host of a script as text: a line a route, then TLS, then what is wrong.
 pub(super) fn show(script: &str, name: &str) -> String {
-    let (rows, mut diags) = rows(script);
-    let (row, more) = assemble(&host(name), &rows, &LISTENERS, &certs);
+    show_on(LISTENERS, rows(script), name)
+}
+
+fn show_on(
+    listeners: [ListenerKey; 2],
+    (rows, mut diags): (Vec<Arc<IngressRow>>, Vec<Diag>),
+    name: &str,
+) -> String {
+    let (row, more) = assemble(&host(name), &rows, &listeners, &certs);
     diags.extend(more);
-    let [http, https] = LISTENERS.map(|key| row.on.get(&key));
+    let [http, https] = listeners.map(|key| row.on.get(&key));
     let mut lines = http.map_or(vec![], routes);
     if let (Some(https), Some(secret)) = (https, &row.certificate) {
         if http == Some(https) {
@@ -148,6 +164,16 @@ pub(super) fn check(script: &str, host: &str, expect: &str) {
     assert_eq!(show(script, host), trimmed.collect::<Vec<_>>().join("\n"), "{script}");
 }
 
+/// The same of an ALB that listens on 80 and 443. Routes show their filters.
+#[track_caller]
+pub(super) fn check_alb(script: &str, host: &str, expect: &str) {
+    let key = |transport, port| ListenerKey { transport, port: Some(port) };
+    let listeners = [key(Transport::Plaintext, 80), key(Transport::Tls, 443)];
+    let trimmed = expect.lines().map(str::trim).filter(|line| !line.is_empty());
+    let shown = show_on(listeners, rows_of(Dialect::Alb, script), host);
+    assert_eq!(shown, trimmed.collect::<Vec<_>>().join("\n"), "{script}");
+}
+
 fn routes(host: &VirtualHost) -> Vec<String> {
     host.routes.iter().map(route).collect()
 }
@@ -169,10 +195,21 @@ fn route(route: &Route) -> String {
                 limit.map_or(String::new(), |limit| format!(" {name} {}s", limit.as_secs()))
             };
             let limits = limit("timeout", forward.timeout) + &limit("try", forward.per_try_timeout);
-            format!("{}{limits}", arms(&forward.arms))
+            let rewrite = forward.rewrite.as_ref();
+            let rewrite = rewrite.map(|it| format!(" as {}", it.substitution));
+            format!("{}{limits}{}", arms(&forward.arms), rewrite.unwrap_or_default())
         }
+        Action::Redirect(redirect) => format!("{:?}", redirect.code),
+        Action::Answer(answer) => format!("{} {}", answer.status, answer.body),
     };
-    format!("{path}{open}{}{close} -> {action}", conditions.join(" and "))
+    let Filters { limit, cors, headers } = &route.filters;
+    let filters = [
+        limit.map(|limit| format!(" limit {:?}/{:?}", limit.total, limit.each)),
+        cors.as_ref().map(|cors| format!(" cors {}", cors.methods)),
+        (!headers.is_empty()).then(|| format!(" headers {}", headers.len())),
+    ];
+    let filters: String = filters.into_iter().flatten().collect();
+    format!("{path}{open}{}{close} -> {action}{filters}", conditions.join(" and "))
 }
 
 fn arms(arms: &[Arm]) -> String {

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     ingress::fixture::{LISTENERS, certs},
     key::{ObjectName, PortRef},
-    model::Host,
+    model::{Host, ListenerKey},
     settings::GatewayDefaults,
     store::{Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, PathType},
 };
@@ -28,7 +28,8 @@ fn host_text() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn backend() -> impl Strategy<Value = IngressBackend> {
-    let port = select(&["http", "grpc"][..]).prop_map(|name| PortRef::Name(name.into()));
+    let port =
+        select(&["http", "grpc", "use-annotation"][..]).prop_map(|name| PortRef::Name(name.into()));
     prop_oneof![
         9 => (word(&["a", "b", "c"]), option::weighted(0.9, port))
             .prop_map(|(name, port)| IngressBackend::Service { name, port }),
@@ -61,12 +62,40 @@ fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<Arc<str>, A
         "subset-labels",
         "timeout",
         "use-regex",
+        "order",
+        "conditions.a",
+        "conditions.b",
+        "actions.a",
+        "actions.c",
+        "rewrite-target",
+        "enable-cors",
+        "traffic-limit-qps",
+        "listen-ports",
+        "healthcheck-enabled",
+        "sticky-session",
     ];
-    let values = &["true", "false", "0", "20", "100", "4294967295", "x", "(", "version gray"];
-    let key = (select(Dialect::Mse.prefixes()), word(keys))
-        .prop_map(|(prefix, key)| format!("{prefix}{key}"));
-    let canary =
-        option::of(Just((format!("{}canary", Dialect::Mse.prefixes()[0]).into(), "true".into())));
+    let values = &[
+        "true",
+        "false",
+        "0",
+        "20",
+        "100",
+        "4294967295",
+        "x",
+        "(",
+        "version gray",
+        "/${1}",
+        r#"[{"HTTP":80}]"#,
+        r#"[{"type":"Method","methodConfig":{"values":["GET"]}}]"#,
+        r#"[{"type":"Host","hostConfig":{"values":["other"]}}]"#,
+        r#"[{"type":"Cookie","cookieConfig":{"values":[{"key":"a"},{"key":"b"}]}}]"#,
+        r#"[{"type":"FixedResponse","fixedResponseConfig":{"httpCode":200,"contentType":"a/b"}}]"#,
+        r#"[{"type":"RemoveHeader","removeHeaderConfig":{"key":"x"}}]"#,
+    ];
+    let prefixes = [Dialect::Mse.prefixes(), Dialect::Alb.prefixes()].concat();
+    let key = (select(prefixes), word(keys)).prop_map(|(prefix, key)| format!("{prefix}{key}"));
+    // Both dialects read it.
+    let canary = option::of(Just(("nginx.ingress.kubernetes.io/canary".into(), "true".into())));
     (btree_map(key.prop_map(Arc::from), word(values), 0..4), canary).prop_map(
         |(mut map, canary)| {
             map.extend(canary);
@@ -102,16 +131,35 @@ fn ingress() -> impl Strategy<Value = Ingress> {
 }
 
 /// Ingresses with distinct names, as a cluster has them.
-fn fleet() -> impl Strategy<Value = Vec<Arc<IngressRow>>> {
+fn fleet() -> impl Strategy<Value = Vec<Ingress>> {
     vec(ingress(), 0..7).prop_map(|all| {
         let by_name: std::collections::BTreeMap<_, _> =
             all.into_iter().map(|ingress| (ingress.name.clone(), ingress)).collect();
-        by_name.values().map(row).collect()
+        by_name.into_values().collect()
     })
 }
 
-fn row(ingress: &Ingress) -> Arc<IngressRow> {
-    Arc::new(parse(ingress, Dialect::Mse, &GatewayDefaults::default()).0)
+fn dialect() -> impl Strategy<Value = Dialect> {
+    select(&[Dialect::Mse, Dialect::Alb][..])
+}
+
+fn row(dialect: Dialect, ingress: &Ingress) -> Arc<IngressRow> {
+    Arc::new(parse(ingress, dialect, &GatewayDefaults::default()).0)
+}
+
+fn rows(dialect: Dialect, fleet: &[Ingress]) -> Vec<Arc<IngressRow>> {
+    fleet.iter().map(|ingress| row(dialect, ingress)).collect()
+}
+
+/// The listeners that Ingresses of the dialect are on, unless they ask for others.
+fn listeners(dialect: Dialect) -> [ListenerKey; 2] {
+    let [http, https] = LISTENERS;
+    match dialect {
+        Dialect::Mse => LISTENERS,
+        Dialect::Alb => {
+            [ListenerKey { port: Some(80), ..http }, ListenerKey { port: Some(443), ..https }]
+        }
+    }
 }
 
 fn hosts() -> [Host; 4] {
@@ -120,14 +168,15 @@ fn hosts() -> [Host; 4] {
 
 /// What the model promises of every host.
 fn assert_total(row: &HostRow) {
-    let arms = |route: &crate::model::Route| match &route.action {
-        crate::model::Action::Forward(forward) => forward.arms.len(),
-        crate::model::Action::RedirectToHttps | crate::model::Action::Deny => 1,
+    use crate::model::Action;
+    let is_whole = |route: &crate::model::Route| match &route.action {
+        Action::Forward(forward) => !forward.arms.is_empty(),
+        Action::RedirectToHttps | Action::Redirect(_) | Action::Answer(_) | Action::Deny => true,
     };
     for (key, host) in &row.on {
         let is_closed = key.transport == crate::model::Transport::Tls && row.certificate.is_none();
         assert_eq!(host.routes.is_empty(), is_closed);
-        assert!(host.routes.iter().all(|route| arms(route) > 0));
+        assert!(host.routes.iter().all(is_whole));
     }
     assert!(row.certificate.iter().all(|secret| row.secrets.contains(secret)));
 }
@@ -137,22 +186,32 @@ proptest! {
 
     #[test]
     fn fault_f04_order_of_arrival_means_nothing(
-        (fleet, shuffled) in fleet().prop_flat_map(|fleet| (Just(fleet.clone()), Just(fleet).prop_shuffle()))
+        (fleet, shuffled) in fleet().prop_flat_map(|fleet| (Just(fleet.clone()), Just(fleet).prop_shuffle())),
+        dialect in dialect(),
     ) {
+        let (fleet, shuffled) = (rows(dialect, &fleet), rows(dialect, &shuffled));
+        let listeners = listeners(dialect);
         for host in hosts() {
-            let result = assemble(&host, &fleet, &LISTENERS, &certs);
+            let result = assemble(&host, &fleet, &listeners, &certs);
             assert_total(&result.0);
-            prop_assert_eq!(&result, &assemble(&host, &shuffled, &LISTENERS, &certs));
+            prop_assert_eq!(&result, &assemble(&host, &shuffled, &listeners, &certs));
         }
     }
 
     #[test]
-    fn an_ingress_changes_its_own_hosts_only(fleet in fleet(), more in ingress()) {
-        let more = row(&Ingress { name: ObjectName::new("ns", "more"), ..more });
+    fn an_ingress_changes_its_own_hosts_only(
+        fleet in fleet(), more in ingress(), dialect in dialect(),
+    ) {
+        let more = row(dialect, &Ingress { name: ObjectName::new("ns", "more"), ..more });
+        let fleet = rows(dialect, &fleet);
         let with: Vec<_> = fleet.iter().cloned().chain([more.clone()]).collect();
+        let listeners = listeners(dialect);
         for host in hosts() {
             if !more.hosts().contains(&host) {
-                prop_assert_eq!(assemble(&host, &fleet, &LISTENERS, &certs), assemble(&host, &with, &LISTENERS, &certs));
+                prop_assert_eq!(
+                    assemble(&host, &fleet, &listeners, &certs),
+                    assemble(&host, &with, &listeners, &certs)
+                );
             }
         }
     }
@@ -162,6 +221,7 @@ proptest! {
     #[test]
     fn a_loser_changes_nothing_of_the_winner(fleet in fleet(), more in ingress()) {
         let more = Ingress { name: ObjectName::new("ns", "more"), created: 99, ..more };
+        let fleet = rows(Dialect::Mse, &fleet);
         let mut more = parse(&more, Dialect::Mse, &GatewayDefaults::default()).0;
         more.role = Role::Main;
         more.default_backend = None;
@@ -185,13 +245,15 @@ proptest! {
     }
 
     #[test]
-    fn parsing_is_a_function(ingress in ingress()) {
+    fn parsing_is_a_function(ingress in ingress(), dialect in dialect()) {
         let defaults = GatewayDefaults::default();
-        prop_assert_eq!(parse(&ingress, Dialect::Mse, &defaults), parse(&ingress, Dialect::Mse, &defaults));
+        prop_assert_eq!(parse(&ingress, dialect, &defaults), parse(&ingress, dialect, &defaults));
     }
 
     #[test]
-    fn any_text_in_any_place_is_survived(text in any::<String>(), key in ".*") {
+    fn any_text_in_any_place_is_survived(
+        text in any::<String>(), key in ".*", dialect in dialect(),
+    ) {
         let backend = IngressBackend::Service {
             name: text.as_str().into(),
             port: Some(PortRef::Name(text.as_str().into())),
@@ -199,13 +261,16 @@ proptest! {
         for path_type in [PathType::Exact, PathType::Prefix, PathType::Unset] {
             let path = Some(text.as_str().into());
             let path = IngressPath { path, path_type, backend: backend.clone() };
-            let keys = ["canary", "canary-by-header", "canary-weight", "subset-labels", &key];
+            let keys = [
+                "canary", "canary-by-header", "canary-weight", "subset-labels", "rewrite-target",
+                "conditions.a", "actions.a", "cors-allow-origin", &key,
+            ];
             let ingress = Ingress {
                 name: ObjectName::new(&text, &text),
                 uid: "".into(),
                 created: i64::MIN,
                 annotations: keys.iter().map(|key| {
-                    (format!("{}{key}", Dialect::Mse.prefixes()[3]).into(), text.as_str().into())
+                    (format!("{}{key}", dialect.prefixes()[1]).into(), text.as_str().into())
                 }).collect(),
                 class: None,
                 default_backend: Some(backend.clone()),
@@ -215,9 +280,9 @@ proptest! {
                     secret: Some(text.as_str().into()),
                 }],
             };
-            let row = row(&ingress);
+            let row = row(dialect, &ingress);
             for host in row.hosts() {
-                assert_total(&assemble(&host, std::slice::from_ref(&row), &LISTENERS, &certs).0);
+                assert_total(&assemble(&host, std::slice::from_ref(&row), &listeners(dialect), &certs).0);
             }
         }
     }

@@ -149,8 +149,14 @@ fn empty_subsets(target: &Target, offers: &[Offer<'_>]) -> Vec<Issue> {
     let links = target.chain.iter().filter(|link| !link.subset.is_all() && is_known(link));
     let empty =
         links.filter(|link| !has_match(link, &link.subset) && has_match(link, &Subset::default()));
+    let hides = |offer: &&Offer<'_>, link: &Link| offer.service(link).is_some_and(|s| s.hides_pods);
     let issue = |link: &Link| {
-        let message = format!("no ready endpoint of {} is `{}`", link.backend, link.subset);
+        let hidden = offers.iter().find(|offer| hides(offer, link)).map(|offer| {
+            let member = offer.member;
+            format!("; the Pods of member {member} are behind its nodes, which labels cannot tell")
+        });
+        let hidden = hidden.unwrap_or_default();
+        let message = format!("no ready endpoint of {} is `{}`{hidden}", link.backend, link.subset);
         Issue::on_routes(Severity::Warning, Reason::SubsetEmpty, message)
     };
     empty.map(issue).collect()

@@ -99,13 +99,10 @@ fn missing(target: &Target, offers: &[Offer<'_>]) -> Vec<Issue> {
             issues.push(Issue::on_routes(severity, Reason::ServiceNotFound, message));
         }
         for (member, shards) in having {
-            if shards.is_external_name {
-                let message = format!("{service} of member {member} is an ExternalName; not used");
-                issues.push(Issue::on_routes(
-                    Severity::Warning,
-                    Reason::UnsupportedBackend,
-                    message,
-                ));
+            if let Some(unsupported) = shards.unsupported {
+                let message =
+                    format!("{service} of member {member} {}; not used", unsupported.what());
+                issues.push(Issue::on_routes(Severity::Warning, unsupported.reason(), message));
             } else if shards.shard(port).is_none() {
                 let message = format!("{service} of member {member} has no port `{port}`");
                 issues.push(Issue::on_routes(Severity::Warning, Reason::PortNotFound, message));

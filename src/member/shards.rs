@@ -1,52 +1,86 @@
 //! Shards: the endpoints that one member offers for one Service.
 //!
-//! Owns the rule which EndpointSlice entries are usable (semantics.md 5.1). Must not know other
-//! members. Cost: linear in the slices of one Service, times its ports.
+//! Owns which way leads to its Pods (semantics.md 5.1, 2.8), one file a way. Must not know other
+//! members. Cost: linear in the slices of one Service, times its ports; behind nodes, in the nodes
+//! too.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
-    sync::Arc,
-};
+mod balancer;
+mod behind;
+mod nodes;
+mod pods;
+
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use crate::{
     diag::{Diag, Field, Reason},
     key::{MemberId, ObjectKind, ObjectName, ObjectRef, PortRef, Scope},
-    member::address::forbidden,
+    member::Rules,
     model::{Protocol, Shard, ShardEndpoint},
-    store::{AddressFamily, Cidr, EndpointSlice, Labels, Service, ServicePort},
+    store::{EndpointSlice, Labels, Node, Service, ServiceKind, ServicePort},
 };
 
 /// Endpoints of one port of one Service in one member (faults.md S19).
 pub const MAX_ENDPOINTS: usize = 5_000;
 
-/// What an operator allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules<'a> {
-    /// Development only: endpoints may be loopback addresses.
-    pub allow_loopback: bool,
-    /// Where the member's endpoints may be; `None` for no limit (faults.md S17).
-    pub allowed: Option<&'a [Cidr]>,
+/// How a member's Pods are reached.
+#[derive(Clone, Copy)]
+pub enum Reach<'a> {
+    /// At their own addresses. Holds the labels of a Pod; one that is not known has none.
+    Pods(&'a dyn Fn(&ObjectName) -> Option<Arc<Labels>>),
+    /// Through the member's nodes, or a load balancer in front of them.
+    Nodes(&'a BTreeMap<ObjectName, Arc<Node>>),
 }
-
-impl Rules<'_> {
-    /// Why an endpoint must not have this address, in words that fit after "is".
-    fn forbid(&self, address: IpAddr) -> Option<&'static str> {
-        let is_outside = |ranges: &[Cidr]| !ranges.iter().any(|range| range.contains(address));
-        let outside = || self.allowed.is_some_and(is_outside).then_some(OUTSIDE);
-        forbidden(address, self.allow_loopback).or_else(outside)
-    }
-}
-
-const OUTSIDE: &str = "outside of the member's `allowedEndpointCIDRs`";
 
 /// The shards of one Service in one member, one a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceShards {
-    /// Of type ExternalName: not served, and without ports.
-    pub(super) is_external_name: bool,
-    /// In the order of `spec.ports`.
+    /// Why it has no endpoints, whatever its slices say.
+    pub(super) unsupported: Option<Unsupported>,
+    /// An endpoint leads to any Pod, so that labels of Pods tell none of them apart.
+    pub(super) hides_pods: bool,
+    /// In the order of `spec.ports`; an ExternalName has none.
     ports: Vec<PortShard>,
+}
+
+/// A type of Service that offers nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsupported {
+    /// Never resolved (faults.md S17).
+    ExternalName,
+    /// Its Pods cannot be reached, and no node leads to them.
+    ClusterIp,
+}
+
+impl Unsupported {
+    /// In words that come after the Service.
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Unsupported::ExternalName => "is an ExternalName",
+            Unsupported::ClusterIp => {
+                "is a ClusterIP, and the member's Pods cannot be reached (network: overlay)"
+            }
+        }
+    }
+
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Unsupported::ExternalName => Reason::UnsupportedBackend,
+            Unsupported::ClusterIp => Reason::UnsupportedServiceType,
+        }
+    }
+
+    /// To the Service's author.
+    fn advice(self) -> &'static str {
+        match self {
+            Unsupported::ExternalName => {
+                "a Service of type ExternalName is never resolved and offers no endpoint"
+            }
+            Unsupported::ClusterIp => {
+                "the Pods of a member with network overlay cannot be reached, so that a Service of \
+                 type ClusterIP offers no endpoint; make it NodePort or LoadBalancer"
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,146 +100,172 @@ impl ServiceShards {
         });
         own.map(|own| &own.shard)
     }
+
+    /// Every address that is offered, of all ports.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.ports.iter().flat_map(|own| &own.shard.endpoints).map(|own| own.address)
+    }
+
+    /// Whether the addresses are those of Pods.
+    pub fn shows_pods(&self) -> bool {
+        !self.hides_pods
+    }
 }
 
-/// The shards of a Service from its slices; `None` if the member does not have the Service.
-///
-/// `pod_labels` is asked for the Pods of usable endpoints; a Pod that is not known has no labels.
+/// The shards of a Service from its slices.
 pub fn shards<'a>(
     member: &MemberId,
-    service: Option<&Service>,
+    service: &Service,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
-    pod_labels: &dyn Fn(&ObjectName) -> Option<Arc<Labels>>,
+    reach: Reach<'_>,
     rules: Rules<'_>,
-) -> (Option<ServiceShards>, Vec<Diag>) {
-    let Some(service) = service else { return (None, Vec::new()) };
-    let object = |kind, name: &ObjectName| {
-        Field::of(&ObjectRef { scope: Scope::Member(member.clone()), kind, name: name.clone() })
-    };
-    let at = object(ObjectKind::Service, &service.name);
-    if service.is_external_name {
-        let message = "a Service of type ExternalName is never resolved and offers no endpoint";
-        let diag = Diag::error(&at.key("spec.type"), Reason::UnsupportedBackend, message);
-        let shards = ServiceShards { is_external_name: true, ports: Vec::new() };
-        return (Some(shards), vec![diag]);
-    }
-    let family = if service.prefers_ipv6 { AddressFamily::V6 } else { AddressFamily::V4 };
+) -> (ServiceShards, Vec<Diag>) {
+    let offer = Offering { member, service, rules };
     let mut diags = Vec::new();
-    let mut usable = Vec::new();
-    for slice in slices.into_iter().filter(|slice| slice.family == family) {
-        let at = object(ObjectKind::EndpointSlice, &slice.name);
-        usable.push(Usable::of(slice, &at, pod_labels, rules, &mut diags));
+    let slices = slices.into_iter().filter(|slice| slice.family == service.family()).collect();
+    let way = Way::choose(&offer, slices, reach, &mut diags);
+    let unsupported = way.unsupported();
+    if let Some(own) = unsupported {
+        let at = offer.at().key("spec.type");
+        diags.push(Diag::error(&at, own.reason(), own.advice()));
     }
-    let ports = service.ports.iter().map(|port| {
-        let endpoints = endpoints(port, &usable);
-        let replicas = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
-        let shard = Shard { protocol: protocol(port), replicas, endpoints };
-        PortShard { name: port.name.clone(), number: port.number, shard }.capped(&at, &mut diags)
-    });
-    let ports = ports.collect();
-    (Some(ServiceShards { is_external_name: false, ports }), diags)
+    let ports = service.ports.iter().filter(|_| unsupported != Some(Unsupported::ExternalName));
+    let ports = ports.map(|port| offer.shard(port, &way, &mut diags)).collect();
+    (ServiceShards { unsupported, hides_pods: way.hides_pods(), ports }, diags)
 }
 
-impl PortShard {
-    /// By address, so that the same endpoints stay whatever slice they are in.
-    fn capped(mut self, service: &Field, diags: &mut Vec<Diag>) -> PortShard {
-        let count = self.shard.endpoints.len();
-        if count > MAX_ENDPOINTS {
-            self.shard.endpoints.truncate(MAX_ENDPOINTS);
-            let message = format!(
-                "port {} has {count} endpoints; only the first {MAX_ENDPOINTS} are served",
-                self.number
-            );
-            diags.push(Diag::error(&service.key("spec.ports"), Reason::LimitExceeded, message));
-        }
-        self
-    }
+/// A member's Service, and what it may offer.
+struct Offering<'a> {
+    member: &'a MemberId,
+    service: &'a Service,
+    rules: Rules<'a>,
 }
 
-/// The usable endpoints of one slice, before a port is chosen.
-struct Usable<'a> {
-    slice: &'a EndpointSlice,
-    hosts: Vec<(IpAddr, Arc<Labels>)>,
-}
-
-impl<'a> Usable<'a> {
-    fn of(
-        slice: &'a EndpointSlice,
-        at: &Field,
-        pod_labels: &dyn Fn(&ObjectName) -> Option<Arc<Labels>>,
-        rules: Rules<'_>,
-        diags: &mut Vec<Diag>,
-    ) -> Usable<'a> {
-        let none = Arc::new(Labels::new());
-        let mut refused = Refused::default();
-        let mut hosts = Vec::new();
-        for (idx, endpoint) in slice.endpoints.iter().enumerate().filter(|(_, e)| e.is_ready) {
-            let Some(address) = endpoint.address.filter(|a| slice.family.holds(*a)) else {
-                refused.unparsable.push(idx);
-                continue;
-            };
-            if let Some(what) = rules.forbid(address) {
-                refused.forbidden.push((idx, format!("`{address}` is {what}")));
-                continue;
-            }
-            let labels = slice.pod_name(endpoint).and_then(|pod| pod_labels(&pod));
-            hosts.push((address, labels.unwrap_or_else(|| none.clone())));
-        }
-        for port in slice.ports.iter().filter(|(_, number)| **number == 0) {
-            let message = format!("port `{}` is 0; its endpoints are not served", port.0);
-            diags.push(Diag::error(&at.key("ports"), Reason::ForbiddenAddress, message));
-        }
-        refused.report(at, diags);
-        Usable { slice, hosts }
-    }
-}
-
-/// One finding a slice and reason, because a slice may hold a thousand of them.
+/// What a way leads to for one port.
 #[derive(Default)]
-struct Refused {
-    unparsable: Vec<usize>,
-    forbidden: Vec<(usize, String)>,
+struct Found {
+    /// Ready Pods.
+    replicas: usize,
+    /// Ordered by address, each once.
+    endpoints: Vec<ShardEndpoint>,
 }
 
-impl Refused {
-    fn report(&self, at: &Field, diags: &mut Vec<Diag>) {
-        let place = |idx: usize| at.index("endpoints", idx).index("addresses", 0);
-        let others = |count: usize| match count {
-            0 | 1 => String::new(),
-            more => format!("; so are {} other endpoints of the slice", more - 1),
-        };
-        if let Some(idx) = self.unparsable.first() {
-            let others = others(self.unparsable.len());
-            let message = format!("not an address of the slice's type, endpoint dropped{others}");
-            diags.push(Diag::error(&place(*idx), Reason::InvalidField, message));
+/// Where a Service's Pods are reached.
+enum Way<'a> {
+    Pods(pods::Pods<'a>),
+    Nodes(nodes::Nodes<'a>),
+    Balancer(balancer::Balancer<'a>),
+    Nowhere(Unsupported),
+}
+
+impl<'a> Way<'a> {
+    fn choose(
+        offer: &Offering<'_>,
+        slices: Vec<&'a EndpointSlice>,
+        reach: Reach<'a>,
+        diags: &mut Vec<Diag>,
+    ) -> Way<'a> {
+        let kind = offer.service.kind;
+        match (kind, reach) {
+            (ServiceKind::ExternalName, _) => Way::Nowhere(Unsupported::ExternalName),
+            (_, Reach::Pods(labels)) => Way::Pods(pods::Pods::new(offer, slices, labels, diags)),
+            (ServiceKind::ClusterIp, Reach::Nodes(_)) => Way::Nowhere(Unsupported::ClusterIp),
+            (ServiceKind::NodePort | ServiceKind::LoadBalancer, Reach::Nodes(nodes)) => {
+                match offer.service.is_on_nodes() {
+                    true => Way::Nodes(nodes::Nodes::new(offer, slices, nodes)),
+                    false => Way::Balancer(balancer::Balancer { slices }),
+                }
+            }
         }
-        if let Some((idx, what)) = self.forbidden.first() {
-            let message = format!("{what}, endpoint dropped{}", others(self.forbidden.len()));
-            diags.push(Diag::error(&place(*idx), Reason::ForbiddenAddress, message));
+    }
+
+    fn unsupported(&self) -> Option<Unsupported> {
+        match self {
+            Way::Pods(_) | Way::Nodes(_) | Way::Balancer(_) => None,
+            Way::Nowhere(own) => Some(*own),
+        }
+    }
+
+    fn hides_pods(&self) -> bool {
+        match self {
+            Way::Pods(_) | Way::Nowhere(_) => false,
+            Way::Nodes(_) | Way::Balancer(_) => true,
         }
     }
 }
 
-/// The endpoints of one port, each address once. Slices name ports as the Service does, so the
-/// number is the slice's own and `targetPort` is never looked at.
-fn endpoints(port: &ServicePort, slices: &[Usable<'_>]) -> Vec<ShardEndpoint> {
-    let mut endpoints = Vec::new();
-    for Usable { slice, hosts } in slices {
-        let Some(number) = slice.ports.get(&port.name).copied().filter(|number| *number != 0)
-        else {
-            continue;
-        };
-        endpoints.extend(hosts.iter().map(|(address, labels)| ShardEndpoint {
-            address: SocketAddr::new(*address, number),
-            weight: NonZeroU32::MIN,
-            labels: labels.clone(),
-        }));
+impl Offering<'_> {
+    fn at(&self) -> Field {
+        self.field(ObjectKind::Service, &self.service.name)
     }
-    // An address with two Pods has the greater labels: the order of slices must not decide.
-    endpoints.sort_unstable_by(|a, b| b.cmp(a));
-    endpoints.dedup_by_key(|endpoint| endpoint.address);
-    endpoints.reverse();
-    endpoints
+
+    fn field(&self, kind: ObjectKind, name: &ObjectName) -> Field {
+        let scope = Scope::Member(self.member.clone());
+        Field::of(&ObjectRef { scope, kind, name: name.clone() })
+    }
+
+    fn shard(&self, port: &ServicePort, way: &Way<'_>, diags: &mut Vec<Diag>) -> PortShard {
+        let found = match way {
+            Way::Pods(pods) => pods.found(self, port, diags),
+            Way::Nodes(nodes) => nodes.found(self, port, diags),
+            Way::Balancer(balancer) => balancer.found(self, port, diags),
+            Way::Nowhere(_) => Found::default(),
+        };
+        let Found { replicas, endpoints } = self.capped(port, found, diags);
+        // Whom nothing leads to has no share. At most MAX_ENDPOINTS.
+        let replicas = if endpoints.is_empty() { 0 } else { replicas };
+        let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+        let shard = Shard { protocol: protocol(port), replicas, endpoints };
+        PortShard { name: port.name.clone(), number: port.number, shard }
+    }
+
+    /// By address, so that the same endpoints stay whatever slice they are in. Nor may a member have
+    /// a greater share than so many Pods have.
+    fn capped(&self, port: &ServicePort, mut found: Found, diags: &mut Vec<Diag>) -> Found {
+        let count = found.endpoints.len().max(found.replicas);
+        if count > MAX_ENDPOINTS {
+            found.endpoints.truncate(MAX_ENDPOINTS);
+            found.replicas = MAX_ENDPOINTS;
+            let number = port.number;
+            let message = format!(
+                "port {number} has {count} endpoints; only the first {MAX_ENDPOINTS} are served"
+            );
+            diags.push(Diag::error(&self.at().key("spec.ports"), Reason::LimitExceeded, message));
+        }
+        found
+    }
+
+    /// Those of the addresses that may be served; one finding for all others.
+    fn permitted(
+        &self,
+        addresses: impl IntoIterator<Item = (SocketAddr, NonZeroU32)>,
+        what: &str,
+        diags: &mut Vec<Diag>,
+    ) -> Vec<ShardEndpoint> {
+        let none = Arc::new(Labels::new());
+        let mut refused = Vec::new();
+        let mut endpoints = Vec::new();
+        for (address, weight) in addresses {
+            match self.rules.forbid(address.ip()).or_else(|| self.rules.guard(address)) {
+                Some(why) => refused.push(format!("`{address}` is {why}")),
+                None => endpoints.push(ShardEndpoint { address, weight, labels: none.clone() }),
+            }
+        }
+        if let Some(first) = refused.first() {
+            let message = format!("{first}, not used{}", others(refused.len(), what));
+            let at = self.at().key("spec.ports");
+            diags.push(Diag::error(&at, Reason::ForbiddenAddress, message));
+        }
+        endpoints
+    }
+}
+
+/// What to add where the first of `count` stands for all.
+fn others(count: usize, what: &str) -> String {
+    match count {
+        0 | 1 => String::new(),
+        more => format!("; so are {} other {what}", more - 1),
+    }
 }
 
 /// `appProtocol` decides; without it, the prefix of the port's name (semantics.md 3.8).

@@ -45,7 +45,7 @@ impl Gateway {
     /// What the routes of a listener take from it.
     pub fn front(&self, listener: &Listener) -> Front {
         let secure = self.https_port();
-        let is_usual = listener.port.public == HTTP_PORT && secure == HTTPS_PORT;
+        let is_usual = listener.port.public == Front::HTTP && secure == Front::HTTPS;
         Front {
             https_port: (!is_usual).then_some(secure),
             answer_timeout: listener.edge.request_timeout,
@@ -58,16 +58,11 @@ impl Gateway {
         let ports = self.listeners.iter().filter(is_secure).map(|(_, own)| own.port.public);
         let ports: Vec<_> = ports.collect();
         match ports.first() {
-            Some(first) if !ports.contains(&HTTPS_PORT) => *first,
-            Some(_) | None => HTTPS_PORT,
+            Some(first) if !ports.contains(&Front::HTTPS) => *first,
+            Some(_) | None => Front::HTTPS,
         }
     }
 }
-
-/// The port that a URL need not name.
-const HTTP_PORT: u16 = 80;
-/// The port that a URL of https need not name.
-const HTTPS_PORT: u16 = 443;
 
 /// What the routes of a listener take from it, so that they are encoded anew when it changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +72,13 @@ pub struct Front {
     pub https_port: Option<u16>,
     /// How long a backend may take to begin its answer, unless the route says otherwise.
     pub answer_timeout: Option<Duration>,
+}
+
+impl Front {
+    /// The port that a URL of http need not name.
+    pub const HTTP: u16 = 80;
+    /// The port that a URL of https need not name.
+    pub const HTTPS: u16 = 443;
 }
 
 /// One listener of a gateway.

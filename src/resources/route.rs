@@ -102,7 +102,9 @@ impl Builder<'_> {
             Action::Forward(forward) => {
                 RouteKind::Route(self.forward(forward, &route.origin.object))
             }
-            Action::RedirectToHttps => RouteKind::Redirect(url::redirect_to_https(self.front)),
+            Action::RedirectToHttps => {
+                RouteKind::Redirect(url::redirect_to_https(&host.host, self.front))
+            }
             Action::Redirect(redirect) => RouteKind::Redirect(url::redirect(redirect)),
             Action::Answer(answer) => {
                 response_headers_to_add.push(headers::content_type(&answer.content_type));

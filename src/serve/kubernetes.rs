@@ -2,7 +2,7 @@
 //!
 //! Owns which tasks that takes and how they are joined.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,6 +29,8 @@ use crate::{
 pub struct Kubernetes {
     /// Of the fleet.
     pub client: ::kube::Client,
+    /// Where the client goes, if that is known by number.
+    pub api_server: Option<SocketAddr>,
     /// Where Secrets declare members.
     pub namespaces: BTreeSet<String>,
     /// What is written to the fleet; nothing without.
@@ -48,9 +50,12 @@ impl Kubernetes {
 
 impl fmt::Debug for Kubernetes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Kubernetes { client: _, namespaces, status, infra } = self;
+        let Kubernetes { client: _, api_server, namespaces, status, infra } = self;
         let mut out = f.debug_struct("Kubernetes");
-        out.field("namespaces", namespaces).field("status", status).field("infra", infra);
+        out.field("api_server", api_server)
+            .field("namespaces", namespaces)
+            .field("status", status)
+            .field("infra", infra);
         out.finish_non_exhaustive()
     }
 }
@@ -85,7 +90,7 @@ pub(super) struct Joints {
 
 /// Starts reading, and writing if asked to.
 pub(super) fn spawn(kubernetes: Kubernetes, joints: Joints, timings: &Timings) -> Running {
-    let Kubernetes { client, namespaces, status, infra } = kubernetes;
+    let Kubernetes { client, api_server: _, namespaces, status, infra } = kubernetes;
     let Joints { changes, wanted, report, envoys, traffic, meter, infra: counts, authority } =
         joints;
     let (registrations, declared) = watch::channel(registry::Registrations::default());

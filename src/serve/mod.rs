@@ -75,6 +75,14 @@ impl Source {
             Source::Kubernetes(kubernetes) => Some(&kubernetes.client),
         }
     }
+
+    /// Where that is, if it is known by number.
+    fn api_server(&self) -> Option<SocketAddr> {
+        match self {
+            Source::Directory(_) => None,
+            Source::Kubernetes(kubernetes) => kubernetes.api_server,
+        }
+    }
 }
 
 impl fmt::Display for Source {
@@ -127,8 +135,9 @@ pub async fn start(options: Options) -> Result<Handle> {
     let tick_seconds = admin::tick_histogram();
     let (changes, inbox) = mpsc::channel(engine_thread::INBOX);
     let (wanted, asked) = watch::channel(Wanted::default());
+    let api_server = source.api_server();
     let report = EngineThread {
-        engine: Engine::new(Settings { mechanisms, defaults }),
+        engine: Engine::new(Settings { mechanisms, defaults, api_server }),
         publisher: publisher.clone(),
         wanted,
         tick_interval: timings.tick_interval,
@@ -254,7 +263,8 @@ pub struct Translated {
 /// The directory cannot be read at all.
 pub fn translate(dir: &Path, defaults: &GatewayDefaults) -> Result<Translated> {
     let changes = directory::load(dir).with_context(|| format!("read {}", dir.display()))?;
-    let settings = Settings { mechanisms: Mechanisms::ALL, defaults: defaults.clone() };
+    let defaults = defaults.clone();
+    let settings = Settings { mechanisms: Mechanisms::ALL, defaults, api_server: None };
     let mut engine = Engine::new(settings);
     engine.tick(changes);
     Ok(Translated {

@@ -25,7 +25,7 @@ pub(super) fn update(report: &mut Report, engine: &Engine, has_declared: bool) {
     let gateways = engine.members().into_iter();
     report.gateways = Arc::new(gateways.map(|(id, order)| (id, order.to_vec())).collect());
     report.certificates = Arc::new(engine.certificates());
-    report.members = Arc::new(members(store));
+    report.members = Arc::new(members(engine));
     report.diags = match report.was_ready {
         true => engine.findings().all().clone(),
         // What only seems to be missing, because it was not read yet, is no finding.
@@ -52,7 +52,8 @@ fn fleet(store: &Store, before: &FleetReport) -> FleetReport {
     FleetReport { trouble, trouble_since: since }
 }
 
-fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
+fn members(engine: &Engine) -> BTreeMap<MemberId, MemberReport> {
+    let store = engine.store();
     let registered = store.members().filter(|(_, member)| member.is_registered());
     let report = |member: &Member| {
         let Locality { region, zone } = member.locality();
@@ -61,11 +62,22 @@ fn members(store: &Store) -> BTreeMap<MemberId, MemberReport> {
             synced: member.is_synced(),
             services: member.service_count() as u64,
             endpoints: member.ready_endpoint_count() as u64,
+            nodes: member.nodes().len() as u64,
+            shared_addresses: BTreeMap::new(),
             region,
             zone,
         }
     };
-    registered.map(|(id, member)| (id.clone(), report(member))).collect()
+    let mut members: BTreeMap<_, _> =
+        registered.map(|(id, member)| (id.clone(), report(member))).collect();
+    for (one, other, count) in engine.shared_addresses() {
+        for (own, other) in [(one, other), (other, one)] {
+            if let Some(own) = members.get_mut(own) {
+                own.shared_addresses.insert(other.clone(), count as u64);
+            }
+        }
+    }
+    members
 }
 
 fn state(member: &Member) -> MemberState {

@@ -66,6 +66,7 @@ pub(super) fn resource(object: &ObjectRef) -> Option<ApiResource> {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::Node
             // It is said to be missing, so nothing can be said on it.
             | ObjectKind::CustomResourceDefinition
             | ObjectKind::File,

@@ -76,7 +76,10 @@ pub(super) fn rows(
         if declared_by.kind == ObjectKind::MemberCluster {
             let traffic = traffic.get(&Scope::Member(id.clone()));
             let contact = traffic.and_then(|own| Some((own.last_contact?, own.contact_age()?)));
-            let status = status(own, revision.generation, contact, timings);
+            let conflict =
+                report.diags.about(declared_by).find(|diag| diag.reason == Reason::AddressConflict);
+            let conflict = conflict.map(|diag| diag.message.as_str());
+            let status = status(own, conflict, revision.generation, contact, timings);
             let row = MemberRow { uid: revision.uid.clone(), status };
             members.rows.insert(declared_by.name.clone(), row);
         }
@@ -84,9 +87,11 @@ pub(super) fn rows(
     members
 }
 
-/// The status of a member of this generation. `contact` is the last one, `age` how long it is ago.
+/// The status of a member of this generation. `conflict` is what it has in common with others;
+/// `contact` is the last one, and how long it is ago.
 fn status(
     own: &MemberReport,
+    conflict: Option<&str>,
     generation: i64,
     contact: Option<(SystemTime, Duration)>,
     timings: &StatusTimings,
@@ -110,8 +115,12 @@ fn status(
         false => condition("Connected", false, reason, message),
     };
     let synced = condition("Synced", own.state == MemberState::Live, reason, message);
+    let conflict = match conflict {
+        Some(message) => condition("AddressConflict", true, "AddressConflict", message),
+        None => condition("AddressConflict", false, "NoConflict", ""),
+    };
     MemberStatus {
-        conditions: vec![connected, synced],
+        conditions: vec![connected, synced, conflict],
         services: own.services,
         endpoints: own.endpoints,
         last_contact: contact.and_then(|(at, _)| seconds(at)),
@@ -181,20 +190,21 @@ mod tests {
 
     /// A status whose last contact was in this second.
     fn seen(state: MemberState, second: u64) -> MemberStatus {
-        status(&report(state), 7, Some((at(second), Duration::ZERO)), &TIMINGS)
+        status(&report(state), None, 7, Some((at(second), Duration::ZERO)), &TIMINGS)
     }
 
     #[test]
     fn conditions_say_whether_it_answers_and_whether_it_is_read() {
         let check = |state: MemberState, age: Option<u64>, connected: &str, synced: &str| {
             let contact = age.map(|age| (at(0), Duration::from_secs(age)));
-            let status = status(&report(state.clone()), 7, contact, &TIMINGS);
+            let status = status(&report(state.clone()), None, 7, contact, &TIMINGS);
             let texts = status.conditions.iter().map(|own| {
                 let Condition { r#type, status, reason, message, observed_generation } = own;
                 assert_eq!(*observed_generation, 7);
                 format!("{type}={status} {reason}: {message}").trim_end_matches(": ").to_owned()
             });
-            let expect = [format!("Connected={connected}"), format!("Synced={synced}")];
+            let alone = "AddressConflict=False NoConflict".to_owned();
+            let expect = [format!("Connected={connected}"), format!("Synced={synced}"), alone];
             assert_eq!(texts.collect::<Vec<_>>(), expect, "{state:?}");
         };
         let (yes, lists) =
@@ -209,6 +219,15 @@ mod tests {
         let dead = "False Unreachable: no";
         check(stale("Unreachable"), Some(75), dead, dead);
         check(stale("NeverSynced"), None, "False NeverSynced: no", "False NeverSynced: no");
+    }
+
+    #[test]
+    fn fault_a17_a_condition_says_what_two_members_share() {
+        let own = report(MemberState::Live);
+        let status = status(&own, Some("10.0.0.1 too"), 7, None, &TIMINGS);
+        let last = status.conditions.last().unwrap();
+        let said = (last.r#type.as_str(), last.status.as_str(), last.message.as_str());
+        assert_eq!(said, ("AddressConflict", "True", "10.0.0.1 too"));
     }
 
     #[test]

@@ -561,6 +561,7 @@ fn declared_by(object: &ObjectRef) -> Registrations {
         locality: Locality::default(),
         network: Network::Underlay,
         allowed_endpoints: None,
+        allowed_namespaces: None,
         access: Ok(Access::Fleet),
         paused: false,
         cluster_uid: None,

@@ -1,10 +1,10 @@
 //! What every source emits, and all that it emits.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use crate::{
     diag::Diag,
-    key::{MemberId, ObjectKind, ObjectName, Scope},
+    key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
     store::{Cidr, Object},
 };
 
@@ -45,8 +45,26 @@ pub enum Change {
 pub struct Registered {
     /// Where it is.
     pub locality: Locality,
+    /// How Envoys reach its Pods.
+    pub network: Network,
     /// Where its endpoints may be; `None` allows everything that faults.md F20 allows.
     pub allowed_endpoints: Option<Arc<[Cidr]>>,
+    /// The namespaces whose Services it may offer; `None` for all (faults.md S18).
+    pub allowed_namespaces: Option<Arc<BTreeSet<Arc<str>>>>,
+    /// Where its API is, if credentials say so with a number: no endpoint is there (faults.md S17).
+    pub api_server: Option<SocketAddr>,
+    /// The object to mend; unknown for a directory that nothing declares.
+    pub declared_by: Option<ObjectRef>,
+}
+
+/// How Envoys reach the Pods of a member (semantics.md 2.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Pod addresses are routable.
+    #[default]
+    Underlay,
+    /// Through its nodes, or a load balancer in front of them.
+    Overlay,
 }
 
 /// Where a member is.
@@ -73,7 +91,7 @@ pub enum Health {
     Stale {
         /// Stable, UpperCamelCase: `Unreachable`, `Unauthorized`, `Forbidden`, `TlsVerify`,
         /// `SyncTimeout`, `InvalidKubeconfig`, `CredentialsMissing`, `ClusterIdentityMismatch`,
-        /// `KindUnavailable`.
+        /// `KindUnavailable`, `QuotaExceeded`.
         reason: &'static str,
         /// For people.
         message: String,

@@ -67,7 +67,11 @@ impl Fleet {
                 };
                 set(&mut self.secrets, name.clone(), secret).then_some(Touched::Secret(name))
             }
-            Object::Service(_) | Object::EndpointSlice(_) | Object::Pod(_) => None,
+            Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Pod(_)
+            | Object::Node(_)
+            | Object::MemberCluster(_) => None,
         }
     }
 
@@ -86,6 +90,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::Node
             | ObjectKind::MemberCluster
             | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => None,
@@ -124,6 +129,7 @@ impl Fleet {
             ObjectKind::Service
             | ObjectKind::EndpointSlice
             | ObjectKind::Pod
+            | ObjectKind::Node
             | ObjectKind::MemberCluster
             | ObjectKind::CustomResourceDefinition
             | ObjectKind::File => Vec::new(),

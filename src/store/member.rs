@@ -1,7 +1,9 @@
 //! One member's objects.
 //!
 //! Owns the reverse indexes from an EndpointSlice and a Pod to the Service they belong to.
-//! Must not know the fleet. Cost: logarithmic per change, linear in the changed slice.
+//! Must not know the fleet. Cost: logarithmic per change, linear in the changed slice. A Node costs
+//! a pass over the Services, which it may concern all, and is rare: what a kubelet reports of it
+//! every few seconds is no change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,16 +12,18 @@ use std::{
 
 use crate::{
     key::{ObjectKind, ObjectName},
-    store::{Cidr, EndpointSlice, Health, Labels, Locality, Object, Pod, Service, set},
+    store::{
+        EndpointSlice, Health, Labels, Locality, Network, Node, Object, Pod, Registered, Service,
+        TrafficPolicy, set,
+    },
 };
 
 /// One member as last seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Member {
-    /// Present while the member is registered.
-    locality: Option<Locality>,
+    is_registered: bool,
     /// Outlives the registration, as the objects do.
-    allowed_endpoints: Option<Arc<[Cidr]>>,
+    declared: Registered,
     health: Health,
     /// It was unreachable before it was ever read.
     is_given_up: bool,
@@ -27,6 +31,7 @@ pub struct Member {
     services: BTreeMap<ObjectName, Arc<Service>>,
     slices: BTreeMap<ObjectName, Arc<EndpointSlice>>,
     pods: BTreeMap<ObjectName, Arc<Pod>>,
+    nodes: BTreeMap<ObjectName, Arc<Node>>,
     /// Ready endpoints of all slices.
     ready_endpoints: usize,
     /// Names of slices by Service.
@@ -38,7 +43,7 @@ pub struct Member {
 impl Member {
     /// Whether the member is registered now. Its objects outlive its registration.
     pub fn is_registered(&self) -> bool {
-        self.locality.is_some()
+        self.is_registered
     }
 
     /// How it is reached.
@@ -65,12 +70,12 @@ impl Member {
 
     /// Where it is; unknown if it is not registered.
     pub fn locality(&self) -> Locality {
-        self.locality.clone().unwrap_or_default()
+        if self.is_registered { self.declared.locality.clone() } else { Locality::default() }
     }
 
-    /// Where its endpoints may be; `None` for no limit.
-    pub fn allowed_endpoints(&self) -> Option<&[Cidr]> {
-        self.allowed_endpoints.as_deref()
+    /// What is declared of it, or was declared last.
+    pub fn declared(&self) -> &Registered {
+        &self.declared
     }
 
     /// All its Services, by namespace and name.
@@ -104,6 +109,11 @@ impl Member {
         self.pods.get(name).map(|pod| pod.labels.clone())
     }
 
+    /// Its Nodes, by name.
+    pub fn nodes(&self) -> &BTreeMap<ObjectName, Arc<Node>> {
+        &self.nodes
+    }
+
     pub(super) fn set_synced(&mut self) -> bool {
         !std::mem::replace(&mut self.is_synced, true)
     }
@@ -119,43 +129,57 @@ impl Member {
         is_news
     }
 
-    /// `None` for a member that is not registered any more.
-    pub(super) fn set_locality(&mut self, locality: Option<Locality>) -> bool {
-        let is_news = self.locality != locality;
-        self.is_given_up &= locality.is_some();
-        self.locality = locality;
-        is_news
+    /// Whether that is news, and the Services that are different now: how they are reached, and
+    /// what may be offered of them, concerns all.
+    pub(super) fn register(&mut self, declared: Registered) -> (bool, BTreeSet<ObjectName>) {
+        let Registered {
+            locality,
+            network,
+            allowed_endpoints,
+            allowed_namespaces,
+            api_server,
+            declared_by,
+        } = &declared;
+        let differs = *network != self.declared.network
+            || *allowed_endpoints != self.declared.allowed_endpoints
+            || *allowed_namespaces != self.declared.allowed_namespaces;
+        let is_news = !self.is_registered
+            || *locality != self.declared.locality
+            || *api_server != self.declared.api_server
+            || *declared_by != self.declared.declared_by;
+        self.is_registered = true;
+        self.declared = declared;
+        let services = self.services.keys().filter(|_| differs).cloned();
+        (is_news, services.collect())
     }
 
-    /// The Services that are different now.
-    pub(super) fn allow(&mut self, ranges: Option<Arc<[Cidr]>>) -> BTreeSet<ObjectName> {
-        if self.allowed_endpoints == ranges {
-            return BTreeSet::new();
-        }
-        self.allowed_endpoints = ranges;
-        self.services.keys().cloned().collect()
+    pub(super) fn unregister(&mut self) -> bool {
+        self.is_given_up = false;
+        std::mem::replace(&mut self.is_registered, false)
     }
 
     /// Nothing is known of it, not even that it has nothing.
     pub(super) fn is_unknown(&self) -> bool {
         let Member {
-            locality,
-            allowed_endpoints: _,
+            is_registered,
+            declared: _,
             health: _,
             is_given_up: _,
             is_synced,
             services,
             slices,
             pods,
+            nodes,
             ready_endpoints: _,
             slices_of_service: _,
             slices_of_pod: _,
         } = self;
-        locality.is_none()
+        !is_registered
             && !is_synced
             && services.is_empty()
             && slices.is_empty()
             && pods.is_empty()
+            && nodes.is_empty()
     }
 
     /// The Services that are different now.
@@ -171,10 +195,15 @@ impl Member {
                 let is_news = set(&mut self.pods, name.clone(), pod);
                 if is_news { self.services_of_pod(&name) } else { BTreeSet::new() }
             }
+            Object::Node(node) => {
+                let is_news = set(&mut self.nodes, name.clone(), node);
+                if is_news { self.services_on(&name) } else { BTreeSet::new() }
+            }
             Object::Gateway(_)
             | Object::IngressClass(_)
             | Object::Ingress(_)
-            | Object::Secret(_) => BTreeSet::new(),
+            | Object::Secret(_)
+            | Object::MemberCluster(_) => BTreeSet::new(),
         }
     }
 
@@ -187,6 +216,10 @@ impl Member {
             ObjectKind::EndpointSlice => self.put_slice(name, None),
             ObjectKind::Pod => match self.pods.remove(name) {
                 Some(_) => self.services_of_pod(name),
+                None => BTreeSet::new(),
+            },
+            ObjectKind::Node => match self.nodes.remove(name) {
+                Some(_) => self.services_on(name),
                 None => BTreeSet::new(),
             },
             ObjectKind::MseIngressConfig
@@ -205,6 +238,7 @@ impl Member {
             ObjectKind::Service => self.services.keys().cloned().collect(),
             ObjectKind::EndpointSlice => self.slices.keys().cloned().collect(),
             ObjectKind::Pod => self.pods.keys().cloned().collect(),
+            ObjectKind::Node => self.nodes.keys().cloned().collect(),
             ObjectKind::MseIngressConfig
             | ObjectKind::AlbConfig
             | ObjectKind::IngressClass
@@ -249,6 +283,28 @@ impl Member {
     fn services_of_pod(&self, pod: &ObjectName) -> BTreeSet<ObjectName> {
         let names = self.slices_of_pod.get(pod);
         names.filter_map(|name| self.slices.get(name)).map(|slice| slice.service_name()).collect()
+    }
+
+    /// The Services that are reached through a node.
+    fn services_on(&self, node: &ObjectName) -> BTreeSet<ObjectName> {
+        match self.declared.network {
+            Network::Underlay => BTreeSet::new(),
+            Network::Overlay => {
+                let services = self.services.values().filter(|own| self.is_on(own, &node.name));
+                services.map(|own| own.name.clone()).collect()
+            }
+        }
+    }
+
+    fn is_on(&self, service: &Service, node: &str) -> bool {
+        let hosts = |slice: &EndpointSlice| {
+            slice.endpoints.iter().any(|own| own.is_ready && own.node.as_deref() == Some(node))
+        };
+        service.is_on_nodes()
+            && match service.policy {
+                TrafficPolicy::Cluster => true,
+                TrafficPolicy::Local => self.slices(&service.name).any(hosts),
+            }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub use crate::cidr::Cidr;
-pub use change::{Change, Health, Locality, Registered};
+pub use change::{Change, Health, Locality, Network, Registered};
 use fleet::Fleet;
 pub use member::Member;
 pub use object::*;
@@ -39,9 +39,9 @@ pub enum Touched {
     Ingress(ObjectName),
     /// A TLS Secret did, or what is wrong with it.
     Secret(ObjectName),
-    /// A member's Service, one of its EndpointSlices, or a Pod behind one of those.
+    /// A member's Service, one of its EndpointSlices, or a Pod or Node behind one of those.
     Service(MemberId, ObjectName),
-    /// A member's registration, locality or first sync.
+    /// A member's registration or first sync.
     Member(MemberId),
     /// How a member is reached.
     Health(MemberId),
@@ -80,7 +80,7 @@ impl Store {
                 let is_news = self.with_member(&id, |member| member.set_health(health));
                 is_news.then_some(Touched::Health(id)).into_iter().collect()
             }
-            Change::Unregister(id) => self.edit_member(&id, |m| m.set_locality(None)),
+            Change::Unregister(id) => self.edit_member(&id, Member::unregister),
             Change::Report { source, diags } => {
                 let is_news = if diags.is_empty() {
                     self.reports.remove(&source).is_some()
@@ -223,12 +223,10 @@ impl Store {
         edit(&mut self.fleet).then_some(Touched::Fleet).into_iter().collect()
     }
 
-    /// Where endpoints may be concerns every Service of the member.
     fn register(&mut self, id: &MemberId, registered: Registered) -> BTreeSet<Touched> {
-        let Registered { locality, allowed_endpoints } = registered;
-        let mut touched = self.edit_member(id, |member| member.set_locality(Some(locality)));
-        touched.extend(self.edit_objects(id, |member| member.allow(allowed_endpoints)));
-        touched
+        let (is_news, services) = self.with_member(id, |member| member.register(registered));
+        let services = services.into_iter().map(|service| Touched::Service(id.clone(), service));
+        is_news.then(|| Touched::Member(id.clone())).into_iter().chain(services).collect()
     }
 
     fn edit_objects(

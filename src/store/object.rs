@@ -2,11 +2,18 @@
 //!
 //! Owns the trimmed types. A change of a field that is not here is no change at all.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+    sync::Arc,
+};
 
 use crate::{
     api::{AlbConfigSpec, MseIngressConfigSpec},
-    key::{GatewayId, ObjectKind, ObjectName, PortRef},
+    key::{GatewayId, MemberId, ObjectKind, ObjectName, PortRef},
+    store::Registered,
 };
 
 /// A trimmed object of any kind.
@@ -26,6 +33,10 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     /// A Pod.
     Pod(Arc<Pod>),
+    /// A Node.
+    Node(Arc<Node>),
+    /// A declaration of a member. A source makes a registration of it; the store keeps none.
+    MemberCluster(Arc<MemberCluster>),
 }
 
 impl Object {
@@ -39,6 +50,8 @@ impl Object {
             Object::Service(_) => ObjectKind::Service,
             Object::EndpointSlice(_) => ObjectKind::EndpointSlice,
             Object::Pod(_) => ObjectKind::Pod,
+            Object::Node(_) => ObjectKind::Node,
+            Object::MemberCluster(_) => ObjectKind::MemberCluster,
         }
     }
 
@@ -52,6 +65,8 @@ impl Object {
             Object::Service(o) => &o.name,
             Object::EndpointSlice(o) => &o.name,
             Object::Pod(o) => &o.name,
+            Object::Node(o) => &o.name,
+            Object::MemberCluster(o) => &o.name,
         }
     }
 }
@@ -236,10 +251,56 @@ pub struct Service {
     pub name: ObjectName,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
-    /// `spec.type: ExternalName`: never resolved (faults.md S17).
-    pub is_external_name: bool,
+    /// `spec.type`.
+    pub kind: ServiceKind,
+    /// `spec.externalTrafficPolicy`.
+    pub policy: TrafficPolicy,
+    /// The addresses of `status.loadBalancer.ingress` that are of the Service's first family.
+    /// `ipMode` only tells its own nodes how to get there; a name is never resolved (faults.md S17).
+    pub balancers: Vec<IpAddr>,
     /// The first of `spec.ipFamilies` is IPv6.
     pub prefers_ipv6: bool,
+}
+
+impl Service {
+    /// Which of its addresses count: those of its first family (semantics.md 5.1).
+    pub fn family(&self) -> AddressFamily {
+        if self.prefers_ipv6 { AddressFamily::V6 } else { AddressFamily::V4 }
+    }
+
+    /// Whether who cannot reach its Pods goes to a node.
+    pub fn is_on_nodes(&self) -> bool {
+        match self.kind {
+            ServiceKind::NodePort => true,
+            // Until it has an address of its own.
+            ServiceKind::LoadBalancer => self.balancers.is_empty(),
+            ServiceKind::ClusterIp | ServiceKind::ExternalName => false,
+        }
+    }
+}
+
+/// `spec.type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// Reached within its cluster only; also what a type that is not known is taken for.
+    #[default]
+    ClusterIp,
+    /// A port of every node leads to it.
+    NodePort,
+    /// Somebody makes an address for it.
+    LoadBalancer,
+    /// Another name for something else: never resolved (faults.md S17).
+    ExternalName,
+}
+
+/// `spec.externalTrafficPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficPolicy {
+    /// A node passes on to any Pod.
+    #[default]
+    Cluster,
+    /// A node passes on to its own Pods, and refuses without any.
+    Local,
 }
 
 /// One port of a Service.
@@ -251,6 +312,8 @@ pub struct ServicePort {
     pub number: u16,
     /// `appProtocol`.
     pub app_protocol: Option<Arc<str>>,
+    /// `nodePort`.
+    pub node_port: Option<NonZeroU16>,
 }
 
 /// A member's EndpointSlice.
@@ -312,6 +375,8 @@ pub struct Endpoint {
     pub is_ready: bool,
     /// Name of the Pod in the slice's namespace, if `targetRef` is one.
     pub pod: Option<Arc<str>>,
+    /// `nodeName`, shared within the slice.
+    pub node: Option<Arc<str>>,
 }
 
 /// Labels of an object.
@@ -325,4 +390,40 @@ pub struct Pod {
     /// `metadata.labels`, without the label that names the cluster: the member decides that
     /// (semantics.md row 57). Shared with the shards.
     pub labels: Arc<Labels>,
+}
+
+/// A member's Node, for members whose Pods are reached through their nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Cluster-scoped.
+    pub name: ObjectName,
+    /// The first `InternalIP` over IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// The first `InternalIP` over IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// Ready, not excluded from load balancers and not being deleted (semantics.md 2.8). One that
+    /// takes no new Pods is.
+    pub is_eligible: bool,
+}
+
+impl Node {
+    /// Its address of this family.
+    pub fn address(&self, family: AddressFamily) -> Option<IpAddr> {
+        match family {
+            AddressFamily::V4 => self.v4.map(IpAddr::V4),
+            AddressFamily::V6 => self.v6.map(IpAddr::V6),
+            AddressFamily::Other => None,
+        }
+    }
+}
+
+/// What a `MemberCluster` among manifests declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberCluster {
+    /// Cluster-scoped.
+    pub name: ObjectName,
+    /// The member.
+    pub member: MemberId,
+    /// What is declared of it.
+    pub registered: Registered,
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use proptest::prelude::*;
 
@@ -18,11 +18,13 @@ fn name(name: &str) -> ObjectName {
 }
 
 fn service(own: &str, port: u16) -> Object {
-    let port = ServicePort { name: "".into(), number: port, app_protocol: None };
+    let port = ServicePort { name: "".into(), number: port, app_protocol: None, node_port: None };
     let service = Service {
         name: name(own),
         ports: vec![port],
-        is_external_name: false,
+        kind: ServiceKind::ClusterIp,
+        policy: TrafficPolicy::Cluster,
+        balancers: Vec::new(),
         prefers_ipv6: false,
     };
     Object::Service(service.into())
@@ -33,6 +35,7 @@ fn slice(own: &str, service: &str, pods: &[&str]) -> Object {
         address: Some([10, 0, 0, 1].into()),
         is_ready: true,
         pod: Some((*pod).into()),
+        node: None,
     };
     let slice = EndpointSlice {
         name: name(own),
@@ -263,7 +266,53 @@ fn where_endpoints_may_be_concerns_every_service_and_outlives_the_registration()
     assert_eq!(touched(&mut store, [register("10.1.0.0/16")]), news);
     store.apply(Change::Unregister(id("c1")));
     let member = store.member(&id("c1")).unwrap();
-    assert_eq!(member.allowed_endpoints(), ranges("10.1.0.0/16").as_deref());
+    assert_eq!(member.declared().allowed_endpoints, ranges("10.1.0.0/16"));
+}
+
+#[test]
+fn a_node_concerns_the_services_that_it_leads_to() {
+    let mut store = Store::default();
+    let register =
+        |network| Change::Register(id("c1"), Registered { network, ..Registered::default() });
+    let node = |own: &str, is_eligible| {
+        let name = ObjectName::cluster_scoped(own);
+        let v4 = Some([10, 9, 0, 1].into());
+        let node = Node { name, v4, v6: None, is_eligible };
+        Change::Upsert(of("c1"), Object::Node(node.into()))
+    };
+    let typed = |own: &str, kind, policy, balancers: &[[u8; 4]]| {
+        let Object::Service(service) = service(own, 80) else { unreachable!() };
+        let balancers = balancers.iter().map(|own| IpAddr::from(*own)).collect();
+        let service = Service { kind, policy, balancers, ..(*service).clone() };
+        Change::Upsert(of("c1"), Object::Service(service.into()))
+    };
+    let (cluster, local) = (TrafficPolicy::Cluster, TrafficPolicy::Local);
+    store.apply(register(Network::Overlay));
+    store.apply(typed("inner", ServiceKind::ClusterIp, cluster, &[]));
+    store.apply(typed("port", ServiceKind::NodePort, cluster, &[]));
+    store.apply(typed("local", ServiceKind::NodePort, local, &[]));
+    store.apply(typed("pending", ServiceKind::LoadBalancer, cluster, &[]));
+    store.apply(typed("lb", ServiceKind::LoadBalancer, cluster, &[[192, 0, 2, 1]]));
+    let Object::EndpointSlice(own) = slice("s", "local", &["p"]) else { unreachable!() };
+    let mut own = (*own).clone();
+    own.endpoints[0].node = Some("n1".into());
+    store.apply(Change::Upsert(of("c1"), Object::EndpointSlice(own.into())));
+
+    let names = |own: &[&str]| -> Vec<_> {
+        own.iter().map(|own| Touched::Service(id("c1"), name(own))).collect()
+    };
+    let everywhere = names(&["local", "pending", "port"]);
+    assert_eq!(touched(&mut store, [node("n1", true)]), everywhere);
+    assert_eq!(touched(&mut store, [node("n1", true)]), [], "a kubelet says so every few seconds");
+    assert_eq!(touched(&mut store, [node("n2", true)]), names(&["pending", "port"]));
+    assert_eq!(touched(&mut store, [node("n1", false)]), everywhere);
+    let relist = Change::Replace(of("c1"), ObjectKind::Node, Vec::new());
+    assert_eq!(touched(&mut store, [relist]), everywhere);
+
+    let all = names(&["inner", "lb", "local", "pending", "port"]);
+    assert_eq!(touched(&mut store, [register(Network::Underlay)]), all);
+    assert_eq!(touched(&mut store, [node("n1", true)]), [], "nobody goes through it");
+    assert_eq!(touched(&mut store, [register(Network::Overlay)]), all);
 }
 
 #[test]

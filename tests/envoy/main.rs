@@ -28,7 +28,7 @@ mod withholding;
 
 use std::process::ExitCode;
 
-use rows::{Row, balance, canary, control_plane, failover, gateway, placement, subset};
+use rows::{Row, alb, balance, canary, control_plane, failover, gateway, placement, subset};
 
 /// Every test, in the order of the table.
 fn all() -> Vec<Row> {
@@ -36,6 +36,7 @@ fn all() -> Vec<Row> {
         selftest::rows(),
         gateway::rows(),
         balance::rows(),
+        alb::rows(),
         placement::rows(),
         subset::rows(),
         canary::rows(),

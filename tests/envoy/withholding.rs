@@ -53,7 +53,8 @@ impl Convoy {
         let listener = Listener::bind(&XdsListen::Tcp(CONTROL_PLANE)).await.unwrap();
         let serve =
             async { ads.serve(listener, Access::Open, std::future::pending()).await.unwrap() };
-        let settings = Settings { mechanisms, defaults: GatewayDefaults::default() };
+        let settings =
+            Settings { mechanisms, defaults: GatewayDefaults::default(), api_server: None };
         Convoy { engine: Engine::new(settings), publisher, envoys, server: tokio::spawn(serve) }
     }
 

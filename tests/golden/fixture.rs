@@ -1,6 +1,7 @@
 //! Small models, written as short as they can be.
 
 use std::{
+    net::Ipv4Addr,
     num::{NonZeroU16, NonZeroU32},
     sync::Arc,
     time::Duration,
@@ -10,10 +11,11 @@ use convoy::{
     diag::Field,
     key::{BackendKey, GatewayId, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{
-        Action, Arm, Assignment, Balance, ClassRule, Condition, Edge, Form, Forward, Gateway,
-        HashKey, HealthCheck, Host, Listener, ListenerKey, LocalityShare, PathMatch, Port,
-        Preference, Probe, ProbeMethod, Protocol, Regex, Route, Shape, StatusRange, Subset, Target,
-        ValueMatch, VirtualHost, WeightedAddress,
+        Action, Answer, Arm, Assignment, Balance, ClassRule, Condition, Cors, Edge, Filters, Form,
+        Forward, Gateway, HashKey, HeaderEdit, HeaderValue, HealthCheck, Host, Ipv4Range, Listener,
+        ListenerKey, LocalityShare, NewPath, Origin, PathMatch, Port, Preference, Probe,
+        ProbeMethod, Protocol, RateLimit, Redirect, RedirectCode, Regex, Rewrite, Route, Scheme,
+        Shape, StatusRange, Subset, Target, ValueMatch, VirtualHost, WeightedAddress,
     },
 };
 
@@ -134,13 +136,16 @@ pub(crate) fn forward(arms: &[(Target, u32)]) -> Action {
         weight: NonZeroU32::new(*weight).unwrap(),
         origin: origin("spec"),
     });
-    Action::Forward(Forward { arms: arms.collect(), timeout: None, per_try_timeout: None })
+    let arms = arms.collect();
+    Action::Forward(Forward { arms, timeout: None, per_try_timeout: None, rewrite: None })
 }
 
 /// A route with every kind of condition, and one of every kind of path and action.
 pub(crate) fn hosts() -> Vec<VirtualHost> {
-    let route =
-        |path, conditions, action| Route { origin: origin("spec"), path, conditions, action };
+    let route = |path, conditions, action| {
+        let filters = Filters::default();
+        Route { origin: origin("spec"), path, conditions, action, filters }
+    };
     let to = |name: &str| forward(&[(service(name), 1)]);
     let conditions = vec![
         Condition::Header("x-canary".into(), ValueMatch::Exact("always".into())),
@@ -157,6 +162,10 @@ pub(crate) fn hosts() -> Vec<VirtualHost> {
         }],
         timeout: Some(Duration::from_secs(60)),
         per_try_timeout: Some(Duration::from_millis(1500)),
+        rewrite: Some(Rewrite {
+            pattern: Regex::new("^(?:(?i)(?:/p/(.*)).*)$").unwrap(),
+            substitution: r"/x/\1".into(),
+        }),
     });
     vec![
         VirtualHost {
@@ -182,5 +191,64 @@ pub(crate) fn hosts() -> Vec<VirtualHost> {
             routes: vec![route(PathMatch::Any, vec![], Action::RedirectToHttps)],
         },
         VirtualHost { host: Host::Any, routes: vec![route(PathMatch::Any, vec![], to("web"))] },
+        VirtualHost { host: Host::Exact("alb.com".into()), routes: filtered() },
     ]
+}
+
+/// What only routes of an ALB have.
+fn filtered() -> Vec<Route> {
+    let text = |text: &str| Arc::<str>::from(text);
+    let redirect = |path| {
+        Action::Redirect(Redirect {
+            code: RedirectCode::Found,
+            scheme: Some(Scheme::Https),
+            host: Some(text("b.com")),
+            port: NonZeroU16::new(8443),
+            path,
+        })
+    };
+    let answer = Answer { status: 418, content_type: text("text/plain"), body: text("100% tea") };
+    let insert = |name, value, replaces| HeaderEdit::Insert { name: text(name), value, replaces };
+    let filters = Filters {
+        limit: Some(RateLimit { total: NonZeroU32::new(50), each: NonZeroU32::new(5) }),
+        cors: Some(Arc::new(Cors {
+            origins: vec![
+                Origin::Any,
+                Origin::Exact(text("https://a.com")),
+                Origin::Below { scheme: text("https://"), domain: text("foo.com") },
+            ],
+            methods: text("GET,PUT"),
+            headers: text("x-a"),
+            exposed: text("x-b"),
+            credentials: true,
+            max_age: 60,
+        })),
+        headers: vec![
+            insert("x-share", HeaderValue::Text(text("100%")), true),
+            insert("x-copy", HeaderValue::OfHeader(text("x-from")), false),
+            HeaderEdit::Remove(text("x-gone")),
+        ],
+    };
+    let range = |a, b, bits| Ipv4Range { network: Ipv4Addr::new(a, b, 0, 0), bits };
+    let clients = Condition::Client(vec![range(10, 0, 8), range(172, 16, 12)]);
+    let actions = [
+        (forward(&[(service("web"), 1)]), filters),
+        (redirect(NewPath::Same), Filters::default()),
+        (redirect(NewPath::Around { before: text("/v2"), after: text("/") }), Filters::default()),
+        (
+            redirect(NewPath::Fixed { path: text("/a"), query: Some(text("x=1")) }),
+            Filters::default(),
+        ),
+        (redirect(NewPath::Fixed { path: text("/a"), query: Some(text("")) }), Filters::default()),
+        (Action::Answer(answer), Filters::default()),
+        (Action::Deny, Filters::default()),
+    ];
+    let route = |(idx, (action, filters)): (usize, (Action, Filters))| Route {
+        origin: origin("spec"),
+        path: PathMatch::Exact(format!("/{idx}").into()),
+        conditions: vec![clients.clone()],
+        action,
+        filters,
+    };
+    actions.into_iter().enumerate().map(route).collect()
 }

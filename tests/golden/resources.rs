@@ -1,9 +1,9 @@
 //! Every kind of resource: as text, and before a real Envoy.
 
-use std::{env, fs, path::PathBuf, sync::Arc};
+use std::{env, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use convoy::{
-    model::{Arrangement, Host, ListenerKey, Target, TlsHosts},
+    model::{Arrangement, Front, Host, ListenerKey, Target, TlsHosts},
     resources::{cluster, endpoint, layout, listener, print, ready, route, secret},
     settings::Mechanisms,
     snapshot::Resource,
@@ -68,8 +68,9 @@ fn assignments() -> Vec<Resource> {
 }
 
 fn table(mechanisms: &Mechanisms) -> Resource {
-    let hosts: Vec<_> =
-        hosts().iter().map(|host| route::encode_host(host, &shape_of, mechanisms)).collect();
+    let front = Front { https_port: Some(8443), answer_timeout: Some(Duration::from_secs(30)) };
+    let encode = |host: &_| route::encode_host(host, &front, &shape_of, mechanisms);
+    let hosts: Vec<_> = hosts().iter().map(encode).collect();
     layout::table(ListenerKey::HTTP, true, hosts.iter())
 }
 

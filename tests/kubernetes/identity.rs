@@ -138,6 +138,7 @@ async fn start(scene: &Scene, number: u8) -> serve::Handle {
     });
     serve::start(serve::Options {
         source: Source::Kubernetes(Kubernetes {
+            api_server: None,
             client: cluster::client(&kubeconfig).await,
             namespaces: [NAMESPACE.to_owned()].into(),
             status: None,

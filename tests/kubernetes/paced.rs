@@ -75,6 +75,7 @@ async fn complete(options: Options) -> serve::Options {
     };
     serve::Options {
         source: Source::Kubernetes(Kubernetes {
+            api_server: None,
             client: connect(Some(&kubeconfig), None).await.unwrap(),
             namespaces: DEFAULT_NAMESPACES.map(str::to_owned).into(),
             status: Some(status),

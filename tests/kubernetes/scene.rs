@@ -183,7 +183,13 @@ async fn source(kubeconfig: &Path) -> Source {
         publish_addresses: vec![Address::Ip(GATEWAY.into())],
         publish_service: None,
     };
-    Source::Kubernetes(Kubernetes { client, namespaces, status: Some(status), infra: None })
+    Source::Kubernetes(Kubernetes {
+        client,
+        api_server: None,
+        namespaces,
+        status: Some(status),
+        infra: None,
+    })
 }
 
 /// Runs `convoy WORDS` and returns what it prints.

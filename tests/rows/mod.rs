@@ -4,6 +4,7 @@
 //! real clusters: `tests/envoy` plays all of them on the one, `tests/kubernetes` those about the fleet
 //! and its members on the other.
 
+pub(crate) mod alb;
 pub(crate) mod balance;
 pub(crate) mod canary;
 pub(crate) mod control_plane;

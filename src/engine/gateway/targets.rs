@@ -128,7 +128,8 @@ impl Stages<'_> {
     fn fill_shards(&mut self, service: &ObjectName) {
         for (member, _) in self.store.members() {
             self.work.shards += 1;
-            let (_, diags) = self.shards.update(self.store, self.settings.rules(), service, member);
+            let allow_loopback = self.settings.defaults.allow_loopback_endpoints;
+            let (_, diags) = self.shards.update(self.store, allow_loopback, service, member);
             self.findings.set(Row::Shards(service.clone(), member.clone()), diags);
         }
     }

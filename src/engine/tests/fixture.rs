@@ -11,7 +11,8 @@ use crate::{
     store::{
         AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, GatewaySpec,
         Health, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls,
-        KeyPair, Object, PathType, Pod, Registered, Secret, Service, ServicePort,
+        KeyPair, Locality, Object, PathType, Pod, Registered, Secret, Service, ServiceKind,
+        ServicePort, TrafficPolicy,
     },
 };
 
@@ -26,8 +27,11 @@ pub(super) struct Fleet {
 impl Fleet {
     /// `size` hosts, each with an Ingress and a Service with endpoints in c1 and c2.
     pub(super) fn of_size(size: usize) -> Fleet {
-        let settings =
-            Settings { mechanisms: Mechanisms::ALL, defaults: GatewayDefaults::default() };
+        let settings = Settings {
+            mechanisms: Mechanisms::ALL,
+            defaults: GatewayDefaults::default(),
+            api_server: None,
+        };
         let mut fleet = Fleet { engine: Engine::new(settings), size };
         let all = fleet.all();
         fleet.engine.tick(all);
@@ -110,9 +114,15 @@ pub(super) fn health(member: &str, is_stale: bool) -> Change {
 
 pub(super) fn register(member: &str, is_registered: bool) -> Change {
     match is_registered {
-        true => Change::Register(id(member), Registered::default()),
+        true => register_in(member, ""),
         false => Change::Unregister(id(member)),
     }
+}
+
+/// The member is in this region.
+pub(super) fn register_in(member: &str, region: &str) -> Change {
+    let locality = Locality { region: region.to_owned(), ..Locality::default() };
+    Change::Register(id(member), Registered { locality, ..Registered::default() })
 }
 
 fn named(name: &str) -> ObjectName {
@@ -135,7 +145,10 @@ pub(super) fn gateway(name: &str, class: &str, members: &str) -> Change {
     gateway_with(name, class, members, 80)
 }
 
+/// `c1,c2`, or `c1,c2@r1` for a gateway that is in this region and prefers it.
 pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) -> Change {
+    let (members, region) = members.split_once('@').unwrap_or((members, ""));
+    let prefer = (!region.is_empty()).then(|| ("convoy.dev/prefer".into(), "region".into()));
     let spec: MseIngressConfigSpec =
         serde_json::from_value(serde_json::json!({"ingress": {"local": {"ingressClass": class}}}))
             .unwrap();
@@ -146,7 +159,11 @@ pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) ->
         annotations: BTreeMap::from([
             ("mse.alibabacloud.com/remote-clusters".into(), members.into()),
             ("convoy.dev/http-port".into(), port.to_string().into()),
-        ]),
+            ("convoy.dev/region".into(), region.into()),
+        ])
+        .into_iter()
+        .chain(prefer)
+        .collect(),
         spec: GatewaySpec::Mse(spec),
     })))
 }
@@ -282,8 +299,11 @@ pub(super) fn service(member: &str, name: &str, is_grpc: bool) -> Change {
                 name: if is_grpc { "grpc" } else { "" }.into(),
                 number: 80,
                 app_protocol: None,
+                node_port: None,
             }],
-            is_external_name: false,
+            kind: ServiceKind::ClusterIp,
+            policy: TrafficPolicy::Cluster,
+            balancers: Vec::new(),
             prefers_ipv6: false,
         })),
     )
@@ -304,6 +324,7 @@ fn slice_of(member: &str, service: &str, replicas: usize) -> EndpointSlice {
         address: Some([10, cluster, number, replica as u8 + 1].into()),
         is_ready: true,
         pod: Some(format!("{service}-{replica}").into()),
+        node: None,
     };
     EndpointSlice {
         name: named(&format!("{service}-1")),

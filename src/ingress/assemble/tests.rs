@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::ingress::fixture::{LISTENERS, certs, check, rows, show};
 
+mod alb;
 mod canary;
 mod guides;
 mod requests;
@@ -277,8 +278,7 @@ fn routes_and_arms_speak_of_the_users_object() {
     let (row, _) = assemble(&Host::Exact("h".into()), &rows, &LISTENERS, &certs);
     let mut origins = Vec::new();
     for route in row.on[&ListenerKey::HTTP].routes.clone() {
-        let Action::Forward(forward) = route.action else { panic!("a forward") };
-        let arms = forward.arms.iter().map(|arm| arm.origin.object.name.to_string());
+        let arms = route.action.arms().iter().map(|arm| arm.origin.object.name.to_string());
         origins.push(format!(
             "{} {}: {}",
             route.origin.object.name,

@@ -217,7 +217,7 @@ fn row_030_a_port_that_one_member_lacks() {
 #[test]
 fn an_external_name_is_no_missing_port() {
     let mut world = World::new("c1 c2", &["c1 svc 10.0.0.1"]);
-    let external = Service { is_external_name: true, ..service("svc", &["http:80"]) };
+    let external = Service { kind: ServiceKind::ExternalName, ..service("svc", &["http:80"]) };
     world.members[1].2.insert(name("svc"), Arc::new(shards_of(&external, &[]).0));
     assert_eq!(
         said(&shape(&target("svc"), &world.offers()).1),

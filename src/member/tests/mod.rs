@@ -2,14 +2,17 @@ mod assignments;
 mod groups;
 mod slices;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::{
     diag::{Diag, Field},
     key::{BackendKey, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{Arrangement, Form, Link, LocalityShare, Protocol, Shard, Subset, Target},
-    store::{AddressFamily, Cidr, Endpoint, EndpointSlice, Labels, Locality, Service, ServicePort},
+    store::{
+        AddressFamily, Cidr, Endpoint, EndpointSlice, Labels, Locality, Service, ServiceKind,
+        ServicePort, TrafficPolicy,
+    },
 };
 
 fn id(id: &str) -> MemberId {
@@ -29,12 +32,15 @@ fn service(own: &str, ports: &[&str]) -> Service {
             name: name.into(),
             number: number.parse().unwrap(),
             app_protocol: parts.next().map(Arc::from),
+            node_port: None,
         }
     };
     Service {
         name: name(own),
         ports: ports.iter().map(port).collect(),
-        is_external_name: false,
+        kind: ServiceKind::ClusterIp,
+        policy: TrafficPolicy::Cluster,
+        balancers: Vec::new(),
         prefers_ipv6: false,
     }
 }
@@ -50,7 +56,7 @@ fn slice(own: &str, ports: &[(&str, u16)], endpoints: &[&str]) -> EndpointSlice 
             Some((address, pod)) => (address, Some(pod.into())),
             None => (text, None),
         };
-        Endpoint { address: address.parse().ok(), is_ready, pod }
+        Endpoint { address: address.parse().ok(), is_ready, pod, node: None }
     };
     EndpointSlice {
         name: name(own),
@@ -66,11 +72,22 @@ fn pod_labels(pod: &ObjectName) -> Option<Arc<Labels>> {
     Some(Arc::new(Labels::from([("pod".into(), pod.name.clone())])))
 }
 
-const STRICT: Rules<'static> = Rules { allow_loopback: false, allowed: None };
+static NOTHING_GUARDED: LazyLock<Guarded> = LazyLock::new(Guarded::default);
+
+fn strict() -> Rules<'static> {
+    Rules { allow_loopback: false, allowed: None, guarded: &NOTHING_GUARDED }
+}
 
 fn shards_of(service: &Service, slices: &[EndpointSlice]) -> (ServiceShards, Vec<Diag>) {
-    let (shards, diags) = shards(&id("c1"), Some(service), slices, &pod_labels, STRICT);
-    (shards.unwrap(), diags)
+    shards_under(strict(), service, slices)
+}
+
+fn shards_under(
+    rules: Rules<'_>,
+    service: &Service,
+    slices: &[EndpointSlice],
+) -> (ServiceShards, Vec<Diag>) {
+    shards(&id("c1"), service, slices, Reach::Pods(&pod_labels), rules)
 }
 
 fn port(text: &str) -> PortRef {

@@ -17,12 +17,6 @@ fn shown(shards: &ServiceShards, port: &PortRef) -> String {
 }
 
 #[test]
-fn a_member_without_the_service_offers_nothing() {
-    let slices = [slice("s", &[("", 80)], &["10.0.0.1"])];
-    assert_eq!(shards(&id("c1"), None, &slices, &pod_labels, STRICT), (None, vec![]));
-}
-
-#[test]
 fn row_028_and_029_ports_are_resolved_by_name_in_each_member() {
     let service = service("svc", &["http:80", "admin:81"]);
     let slices = [
@@ -101,9 +95,9 @@ fn fault_f20_forbidden_endpoints_are_dropped_and_said() {
          `127.0.0.1` is a loopback address, endpoint dropped",
         ]
     );
-    let rules = Rules { allow_loopback: true, ..STRICT };
-    let allowed = super::shards(&id("c1"), Some(&service), &slices, &pod_labels, rules).0;
-    assert_eq!(shown(&allowed.unwrap(), &PortRef::First), "10.0.0.1:80 10.0.0.2:80 127.0.0.1:80");
+    let rules = Rules { allow_loopback: true, ..strict() };
+    let allowed = shards_under(rules, &service, &slices).0;
+    assert_eq!(shown(&allowed, &PortRef::First), "10.0.0.1:80 10.0.0.2:80 127.0.0.1:80");
 }
 
 #[test]
@@ -112,9 +106,9 @@ fn fault_s17_a_member_exports_addresses_of_its_own_ranges_only() {
     let slices = [slice("s1", &[("", 80)], &["10.1.0.1", "10.2.0.1", "169.254.169.254"])];
     let check = |ranges: &[&str], expect: &str, findings: &[&str]| {
         let ranges: Vec<_> = ranges.iter().map(|own| Cidr::parse(own).unwrap()).collect();
-        let rules = Rules { allowed: Some(&ranges), ..STRICT };
-        let (shards, diags) = super::shards(&id("c1"), Some(&service), &slices, &pod_labels, rules);
-        assert_eq!(shown(&shards.unwrap(), &PortRef::First), expect);
+        let rules = Rules { allowed: Some(&ranges), ..strict() };
+        let (shards, diags) = shards_under(rules, &service, &slices);
+        assert_eq!(shown(&shards, &PortRef::First), expect);
         let said: Vec<_> = diags.iter().map(|diag| diag.message.as_str()).collect();
         assert_eq!(said, findings);
     };
@@ -130,7 +124,7 @@ fn fault_s17_a_member_exports_addresses_of_its_own_ranges_only() {
 
 #[test]
 fn fault_s17_external_names_are_never_resolved() {
-    let service = Service { is_external_name: true, ..service("svc", &[":80"]) };
+    let service = Service { kind: ServiceKind::ExternalName, ..service("svc", &[":80"]) };
     let (shards, diags) = shards_of(&service, &[slice("s1", &[("", 80)], &["10.0.0.1"])]);
     assert_eq!(shown(&shards, &PortRef::First), "none");
     assert_eq!(

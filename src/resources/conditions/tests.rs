@@ -91,3 +91,38 @@ fn a_wildcard_host_is_one_label() {
     assert_eq!(wildcard_guard(&Host::Any), None);
     assert_eq!(wildcard_guard(&Host::Exact("foo.com".into())), None);
 }
+
+#[test]
+fn ranges_of_addresses_are_what_their_expressions_match() {
+    let check = |network: &str, bits: u8, inside: &[&str], outside: &[&str]| {
+        let text = range(&Ipv4Range { network: network.parse().unwrap(), bits });
+        for (addresses, expect) in [(inside, true), (outside, false)] {
+            for address in addresses {
+                assert_eq!(full_match(&text, address), expect, "{address} in {network}/{bits}");
+            }
+        }
+    };
+    check("0.0.0.0", 0, &["1.2.3.4", "255.255.255.255"], &["fd00::1", ""]);
+    check("10.0.0.0", 8, &["10.0.0.0", "10.255.255.255"], &["11.0.0.1", "110.0.0.1", "1.10.0.0"]);
+    check("172.16.0.0", 12, &["172.16.0.1", "172.31.255.255"], &["172.15.0.1", "172.32.0.1"]);
+    check("192.0.2.7", 32, &["192.0.2.7"], &["192.0.2.70", "192.0.2.6", "192a0.2.7"]);
+    check("10.0.0.9", 31, &["10.0.0.8", "10.0.0.9"], &["10.0.0.7", "10.0.0.10"]);
+    check("10.0.128.0", 17, &["10.0.128.1", "10.0.255.9"], &["10.0.127.1", "10.0.1.1"]);
+    check("10.1.2.3", 7, &["10.0.0.1", "11.9.9.9"], &["9.0.0.1", "12.0.0.1"]);
+    check("255.255.255.248", 29, &["255.255.255.248", "255.255.255.255"], &["255.255.255.247"]);
+}
+
+#[test]
+fn every_range_of_an_octet() {
+    for bits in 0..=8u32 {
+        let size = 1u16 << (8 - bits);
+        for first in (0..256).step_by(size.into()) {
+            let (first, last) = (first as u8, (first + size - 1) as u8);
+            let text = octets(first, last);
+            for octet in 0..=255u8 {
+                let expect = (first..=last).contains(&octet);
+                assert_eq!(full_match(&text, &octet.to_string()), expect, "{octet}: {text}");
+            }
+        }
+    }
+}

@@ -12,19 +12,27 @@ use envoy_types::pb::envoy::{
 };
 
 use crate::{
-    model::{Answer, Front, NewPath, Redirect, RedirectCode, Rewrite, Scheme},
+    model::{Answer, Front, Host, NewPath, Redirect, RedirectCode, Rewrite, Scheme},
     resources::pack,
 };
 
 /// Matches a whole path, which `\0` then stands for.
 const WHOLE_PATH: &str = "^.*$";
 
-/// Host, path and query stay (semantics.md 3.2). The port that the client named is not one of https:
-/// Envoy leaves out port 80 by itself, and any other only if it is given another.
-pub(super) fn redirect_to_https(front: &Front) -> pb::RedirectAction {
+/// Host, path and query stay (semantics.md 3.2). Of the port that the client named Envoy leaves out
+/// 80 by itself, and any other only if it is given another port or host.
+pub(super) fn redirect_to_https(host: &Host, front: &Front) -> pb::RedirectAction {
+    let (host_redirect, port_redirect) = match (front.https_port, host) {
+        (None, _) => (String::new(), 0),
+        (Some(Front::HTTPS), Host::Exact(host)) => (host.to_string(), 0),
+        (Some(port), Host::Exact(_) | Host::Wildcard(_) | Host::Any) => {
+            (String::new(), u32::from(port))
+        }
+    };
     pb::RedirectAction {
         scheme_rewrite_specifier: Some(SchemeRewriteSpecifier::HttpsRedirect(true)),
-        port_redirect: front.https_port.unwrap_or_default().into(),
+        host_redirect,
+        port_redirect,
         response_code: RedirectResponseCode::PermanentRedirect.into(),
         ..Default::default()
     }

@@ -21,8 +21,11 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let (wanted, asked) = watch::channel(Wanted::default());
-        let settings =
-            Settings { mechanisms: Mechanisms::ALL, defaults: GatewayDefaults::default() };
+        let settings = Settings {
+            mechanisms: Mechanisms::ALL,
+            defaults: GatewayDefaults::default(),
+            api_server: None,
+        };
         let thread = EngineThread {
             engine: Engine::new(settings),
             publisher: Arc::default(),

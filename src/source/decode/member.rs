@@ -1,8 +1,9 @@
 //! Service, EndpointSlice and Pod.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
+    num::NonZeroU16,
     sync::Arc,
 };
 
@@ -16,7 +17,10 @@ use serde_json::Value;
 use crate::{
     key::ObjectName,
     source::decode::{Findings, Trimmed, names, typed},
-    store::{AddressFamily, Endpoint, EndpointSlice, Object, Pod, Service, ServicePort},
+    store::{
+        AddressFamily, Endpoint, EndpointSlice, Object, Pod, Service, ServiceKind, ServicePort,
+        TrafficPolicy,
+    },
 };
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -40,6 +44,11 @@ pub(super) fn service(name: ObjectName, manifest: Value, findings: &mut Findings
                     name: port.name.unwrap_or_default().into(),
                     number,
                     app_protocol: port.app_protocol.map(Arc::from),
+                    // The API server hands out none that is no port.
+                    node_port: port
+                        .node_port
+                        .and_then(|number| u16::try_from(number).ok())
+                        .and_then(NonZeroU16::new),
                 }),
                 Ok(_) | Err(_) => {
                     let message = format!("{} is not a port", port.port);
@@ -48,13 +57,39 @@ pub(super) fn service(name: ObjectName, manifest: Value, findings: &mut Findings
                 }
             }
         });
+    let kind = match spec.type_.as_deref() {
+        Some("NodePort") => ServiceKind::NodePort,
+        Some("LoadBalancer") => ServiceKind::LoadBalancer,
+        Some("ExternalName") => ServiceKind::ExternalName,
+        Some(_) | None => ServiceKind::ClusterIp,
+    };
+    let policy = match spec.external_traffic_policy.as_deref() {
+        Some("Local") => TrafficPolicy::Local,
+        Some(_) | None => TrafficPolicy::Cluster,
+    };
+    let balancer = manifest.status.and_then(|status| status.load_balancer);
     let service = Service {
         name,
         ports: ports.collect(),
-        is_external_name: spec.type_.is_some_and(|own| own == "ExternalName"),
+        kind,
+        policy,
+        balancers: balancers(kind, balancer, prefers_ipv6),
         prefers_ipv6,
     };
     Ok(Some(Object::Service(service.into())))
+}
+
+/// In order, each once. What is left of one by a Service that is none any more counts for nothing.
+fn balancers(
+    kind: ServiceKind,
+    status: Option<core::LoadBalancerStatus>,
+    prefers_ipv6: bool,
+) -> Vec<IpAddr> {
+    let points = status.and_then(|status| status.ingress).unwrap_or_default();
+    let addresses = points.iter().filter_map(|point| point.ip.as_deref()?.parse::<IpAddr>().ok());
+    let own =
+        addresses.filter(|own| kind == ServiceKind::LoadBalancer && own.is_ipv6() == prefers_ipv6);
+    own.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// A slice that belongs to no Service is none of our business.
@@ -69,12 +104,18 @@ pub(super) fn slice(name: ObjectName, manifest: Value, findings: &mut Findings) 
         "IPv6" => AddressFamily::V6,
         _fqdn_or_newer => AddressFamily::Other,
     };
+    let mut nodes = BTreeSet::new();
     let slice = EndpointSlice {
         name,
         service: service.into(),
         family,
         ports: slice_ports(manifest.ports.unwrap_or_default(), findings),
-        endpoints: manifest.endpoints.into_iter().flatten().map(endpoint).collect(),
+        endpoints: manifest
+            .endpoints
+            .into_iter()
+            .flatten()
+            .map(|own| endpoint(own, &mut nodes))
+            .collect(),
     };
     Ok(Some(Object::EndpointSlice(slice.into())))
 }
@@ -97,7 +138,16 @@ fn slice_ports(
     ports.collect()
 }
 
-fn endpoint(own: discovery::Endpoint) -> Endpoint {
+/// `nodes` are the names of nodes so far: a slice has a hundred endpoints on fewer of them.
+fn endpoint(own: discovery::Endpoint, nodes: &mut BTreeSet<Arc<str>>) -> Endpoint {
+    let node = own.node_name.map(|name| match nodes.get(name.as_str()) {
+        Some(known) => known.clone(),
+        None => {
+            let name = Arc::from(name);
+            nodes.insert(Arc::clone(&name));
+            name
+        }
+    });
     let conditions = own.conditions.unwrap_or_default();
     let is_terminating = conditions.terminating.unwrap_or(false);
     let target = own.target_ref.filter(|target| target.kind.as_deref() == Some("Pod"));
@@ -105,6 +155,7 @@ fn endpoint(own: discovery::Endpoint) -> Endpoint {
         address: own.addresses.first().and_then(|first| first.parse::<IpAddr>().ok()),
         is_ready: conditions.ready.unwrap_or(true) && !is_terminating,
         pod: target.and_then(|target| target.name).map(Arc::from),
+        node,
     }
 }
 

@@ -8,27 +8,30 @@ mod gateway;
 mod ingress;
 mod member;
 mod names;
+mod node;
 #[cfg(test)]
 mod tests;
 mod tls;
 
-pub(crate) use names::is_subdomain;
+pub(crate) use names::{is_label, is_subdomain};
 pub(crate) use tls::{Checked, check, write_pem};
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
+    api::MemberClusterSpec,
     diag::{Diag, Field, Reason},
-    key::{GatewayId, ObjectKind, ObjectName, ObjectRef, Scope},
-    store::{Labels, Object},
+    key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
+    source::registry,
+    store::{Labels, MemberCluster, Object},
 };
 
 /// Longest value of an annotation that is read (faults.md F3).
 pub const MAX_ANNOTATION_BYTES: usize = 4 << 10;
 
 /// Kinds that a directory may well hold beside ours, and that nobody expects Convoy to read.
-const EXPECTED: [&str; 30] = [
+const EXPECTED: [&str; 29] = [
     "ClusterRole",
     "ClusterRoleBinding",
     "ConfigMap",
@@ -47,7 +50,6 @@ const EXPECTED: [&str; 30] = [
     "MutatingWebhookConfiguration",
     "Namespace",
     "NetworkPolicy",
-    "Node",
     "PersistentVolume",
     "PersistentVolumeClaim",
     "PodDisruptionBudget",
@@ -125,7 +127,9 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
         ObjectKind::Service => member::service(name, manifest, &mut findings),
         ObjectKind::EndpointSlice => member::slice(name, manifest, &mut findings),
         ObjectKind::Pod => member::pod(name, manifest),
-        ObjectKind::MemberCluster | ObjectKind::CustomResourceDefinition | ObjectKind::File => {
+        ObjectKind::Node => node::node(name, manifest),
+        ObjectKind::MemberCluster => declaration(name, manifest, &mut findings),
+        ObjectKind::CustomResourceDefinition | ObjectKind::File => {
             return Decoded::Ignored(None);
         }
     };
@@ -138,6 +142,22 @@ pub fn decode(scope: &Scope, manifest: Value, now: i64) -> Decoded {
             Decoded::Refused(Diag::error(&at, Reason::InvalidField, message))
         }
     }
+}
+
+/// A `MemberCluster`: what it declares of the member that is called so, however its API is reached.
+fn declaration(name: ObjectName, manifest: Value, findings: &mut Findings) -> Trimmed {
+    #[derive(Deserialize)]
+    struct Content {
+        spec: MemberClusterSpec,
+    }
+    let Content { spec } = typed(manifest)?;
+    let at = findings.at.key("spec");
+    let Some(member) = MemberId::new(&spec.id) else {
+        let message = format!("`{}` cannot be the id of a member", cut(&spec.id));
+        return Err(Refusal { path: at.key("id").path, message });
+    };
+    let registered = registry::registered(&spec, &at, &mut findings.diags);
+    Ok(Some(Object::MemberCluster(MemberCluster { name, member, registered }.into())))
 }
 
 /// Why a manifest is refused as a whole.
@@ -196,7 +216,8 @@ fn readable_kind(scope: &Scope, manifest: &Value) -> Result<ObjectKind, Decoded>
     };
     let kind_name = field("kind")?;
     let api_version = field("apiVersion")?;
-    let Some(kind) = ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == kind_name) else {
+    let mut kinds = ObjectKind::ALL.into_iter().chain([ObjectKind::MemberCluster]);
+    let Some(kind) = kinds.find(|kind| kind.as_str() == kind_name) else {
         let is_expected = EXPECTED.contains(&kind_name);
         let note = || format!("objects of kind `{}` are not read", cut(kind_name));
         return Err(Decoded::Ignored((!is_expected).then(note)));
@@ -231,7 +252,26 @@ fn home(kind: ObjectKind) -> (&'static str, bool) {
         ObjectKind::IngressClass | ObjectKind::Ingress => ("networking.k8s.io/v1", true),
         ObjectKind::Secret => ("v1", true),
         ObjectKind::EndpointSlice => ("discovery.k8s.io/v1", false),
-        ObjectKind::Service | ObjectKind::Pod | ObjectKind::File => ("v1", false),
+        ObjectKind::Service | ObjectKind::Pod | ObjectKind::Node | ObjectKind::File => {
+            ("v1", false)
+        }
+    }
+}
+
+fn is_cluster_scoped(kind: ObjectKind) -> bool {
+    match kind {
+        ObjectKind::MseIngressConfig
+        | ObjectKind::AlbConfig
+        | ObjectKind::IngressClass
+        | ObjectKind::Node
+        | ObjectKind::MemberCluster
+        | ObjectKind::CustomResourceDefinition => true,
+        ObjectKind::Ingress
+        | ObjectKind::Secret
+        | ObjectKind::Service
+        | ObjectKind::EndpointSlice
+        | ObjectKind::Pod
+        | ObjectKind::File => false,
     }
 }
 
@@ -245,7 +285,7 @@ fn object_name(kind: ObjectKind, manifest: &Value) -> Result<ObjectName, String>
     if !names::is_subdomain(name) {
         return Err(format!("`{}` is not a legal name for kind {kind}", cut(name)));
     }
-    if GatewayId::KINDS.contains(&kind) || kind == ObjectKind::IngressClass {
+    if is_cluster_scoped(kind) {
         return Ok(ObjectName::cluster_scoped(name));
     }
     let namespace = text(metadata, "namespace").filter(|namespace| !namespace.is_empty());

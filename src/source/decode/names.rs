@@ -6,7 +6,7 @@ pub(crate) fn is_subdomain(name: &str) -> bool {
 }
 
 /// RFC 1123 label, at most 63 bytes: a namespace.
-pub(super) fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     is_label_of(name, 63)
 }
 

@@ -2,7 +2,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::key::MemberId;
+use crate::{
+    key::MemberId,
+    store::{Network, ServiceKind, TrafficPolicy},
+};
 
 fn member() -> Scope {
     Scope::Member(MemberId::new("c1").unwrap())
@@ -279,7 +282,14 @@ fn services() {
     let ports: Vec<_> =
         ports.iter().map(|p| (p.number, &*p.name, p.app_protocol.as_deref())).collect();
     assert_eq!(ports, [(80, "", None), (81, "b", Some("grpc"))]);
-    assert!(service("{type: ExternalName, externalName: a.com}").is_external_name);
+    let kind = |text: &str| service(&format!("{{type: {text}}}")).kind;
+    assert_eq!(kind("ExternalName"), ServiceKind::ExternalName);
+    assert_eq!(kind("NodePort"), ServiceKind::NodePort);
+    assert_eq!(kind("LoadBalancer"), ServiceKind::LoadBalancer);
+    assert_eq!(
+        (kind("ClusterIP"), kind("Other")),
+        (ServiceKind::ClusterIp, ServiceKind::ClusterIp)
+    );
     for (spec, prefers_ipv6) in [
         ("{}", false),
         ("{ipFamilies: [IPv4, IPv6]}", false),
@@ -295,6 +305,98 @@ fn services() {
         "Service default/a\nerror: Service default/a of member c1: spec.ports[0].port: \
          InvalidField: 0 is not a port"
     );
+}
+
+#[test]
+fn what_leads_to_a_service_from_outside() {
+    let check = |spec: &str, ingress: &str, expect: (Option<u16>, TrafficPolicy, &[&str])| {
+        let manifest = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: a}}, spec: {spec}, status: \
+             {{loadBalancer: {{ingress: {ingress}}}}}}}"
+        );
+        let Object::Service(service) = object(&member(), &manifest) else { panic!("{manifest}") };
+        let balancers: Vec<_> = service.balancers.iter().map(ToString::to_string).collect();
+        let node_port = service.ports[0].node_port.map(std::num::NonZero::get);
+        assert_eq!((node_port, service.policy), (expect.0, expect.1), "{spec}");
+        assert_eq!(balancers, expect.2, "{spec} {ingress}");
+    };
+    let (cluster, local) = (TrafficPolicy::Cluster, TrafficPolicy::Local);
+    let ports = "ports: [{port: 80, nodePort: 30100}]";
+    check(&format!("{{type: NodePort, {ports}}}"), "[]", (Some(30100), cluster, &[]));
+    let policy = "externalTrafficPolicy: Local";
+    check(&format!("{{type: NodePort, {policy}, {ports}}}"), "[]", (Some(30100), local, &[]));
+    check("{type: ClusterIP, ports: [{port: 80}]}", "[{ip: 192.0.2.1}]", (None, cluster, &[]));
+    let balancer = "{type: LoadBalancer, ports: [{port: 80, nodePort: 0}]}";
+    let both = "[{ip: 192.0.2.2, ipMode: Proxy}, {ip: 'fd00::1'}, {ip: 192.0.2.1, ipMode: VIP}]";
+    check(balancer, both, (None, cluster, &["192.0.2.1", "192.0.2.2"]));
+    check(balancer, "[{hostname: lb.example}, {ip: x}]", (None, cluster, &[]));
+    check(
+        "{type: LoadBalancer, ipFamilies: [IPv6], ports: [{port: 80}]}",
+        both,
+        (None, cluster, &["fd00::1"]),
+    );
+}
+
+#[test]
+fn nodes_and_row_178_which_of_them_count() {
+    let check = |metadata: &str, status: &str, expect: &str| {
+        let manifest = format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: n1{metadata}}}, status: {status}}}"
+        );
+        let Object::Node(node) = object(&member(), &manifest) else { panic!("{manifest}") };
+        let said = format!("{:?} {:?} {}", node.v4, node.v6, node.is_eligible);
+        assert_eq!(said, expect, "{manifest}");
+        assert_eq!(node.name, ObjectName::cluster_scoped("n1"));
+    };
+    let ready =
+        "conditions: [{type: DiskPressure, status: 'False'}, {type: Ready, status: 'True'}]";
+    let both = "addresses: [{type: ExternalIP, address: 192.0.2.9}, {type: Hostname, address: n1}, \
+                {type: InternalIP, address: 'fd00::1'}, {type: InternalIP, address: 10.9.0.1}, \
+                {type: InternalIP, address: 10.9.0.2}]";
+    let whole = format!("{{{ready}, {both}}}");
+    check("", &whole, "Some(10.9.0.1) Some(fd00::1) true");
+    check("", &format!("{{{ready}}}"), "None None true");
+    check("", &format!("{{{both}}}"), "Some(10.9.0.1) Some(fd00::1) false");
+    let unknown = whole.replace("'True'", "Unknown");
+    check("", &unknown, "Some(10.9.0.1) Some(fd00::1) false");
+    let excluded = ", labels: {node.kubernetes.io/exclude-from-external-load-balancers: ''}";
+    check(excluded, &whole, "Some(10.9.0.1) Some(fd00::1) false");
+    let deleted = ", deletionTimestamp: '2026-01-01T00:00:00Z'";
+    check(deleted, &whole, "Some(10.9.0.1) Some(fd00::1) false");
+    check("", "{}", "None None false");
+}
+
+#[test]
+fn what_a_member_cluster_among_manifests_declares() {
+    let manifest = |spec: &str| {
+        format!(
+            "{{apiVersion: convoy.dev/v1alpha1, kind: MemberCluster, metadata: {{name: hk}}, spec: {spec}}}"
+        )
+    };
+    let spec = "{id: c1, zone: a, network: overlay, allowedEndpointCIDRs: [10.0.0.0/8, x], \
+                allowedNamespaces: [shop, A/B]}";
+    let Decoded::Object { object: Object::MemberCluster(own), diags, .. } =
+        decode(&Scope::Fleet, yaml(&manifest(spec)), 0)
+    else {
+        panic!("{spec}")
+    };
+    let registered = &own.registered;
+    assert_eq!((own.member.as_str(), registered.network), ("c1", Network::Overlay));
+    assert_eq!(registered.locality.zone, "a");
+    assert_eq!(registered.allowed_endpoints.as_ref().unwrap().len(), 1);
+    let namespaces = registered.allowed_namespaces.as_ref().unwrap();
+    assert_eq!(namespaces.iter().map(|own| &**own).collect::<Vec<_>>(), ["shop"]);
+    let said: Vec<_> = diags.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "error: MemberCluster hk: spec.allowedEndpointCIDRs[1]: InvalidField: `x` is not a range \
+             of addresses",
+            "error: MemberCluster hk: spec.allowedNamespaces[1]: InvalidField: `A/B` is not a namespace",
+        ]
+    );
+    let refused = outcome(&Scope::Fleet, &manifest("{id: 'a b'}"));
+    assert!(refused.starts_with("refused: error: MemberCluster hk: spec.id: "), "{refused}");
 }
 
 #[test]

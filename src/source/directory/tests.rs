@@ -8,7 +8,7 @@ use super::{file::parse, *};
 use crate::{
     diag::Field,
     key::{MemberId, ObjectKind, ObjectName, ObjectRef, Scope},
-    store::{Object, Store},
+    store::{Network, Object, Store},
 };
 
 /// A directory and what a store makes of it.
@@ -138,21 +138,23 @@ fn a_load_lists_every_cluster_once() {
     assert_eq!(
         changes,
         [
+            "register c1",
+            "register c2",
             "fleet: MseIngressConfig = []",
             "fleet: AlbConfig = []",
             "fleet: IngressClass = [mse]",
             "fleet: Ingress = [default/a default/b default/c]",
             "fleet: Secret = []",
             "fleet: synced",
-            "register c1",
             "member c1: Service = [default/svc]",
             "member c1: EndpointSlice = []",
             "member c1: Pod = []",
+            "member c1: Node = []",
             "member c1: synced",
-            "register c2",
             "member c2: Service = []",
             "member c2: EndpointSlice = []",
             "member c2: Pod = []",
+            "member c2: Node = []",
             "member c2: synced",
         ]
     );
@@ -313,9 +315,37 @@ fn a_member_that_vanishes_keeps_what_it_had_until_it_is_back() {
             "member c1: Service = [default/b]",
             "member c1: EndpointSlice = []",
             "member c1: Pod = []",
+            "member c1: Node = []",
             "member c1: synced",
         ]
     );
+    assert_eq!(bed.store, bed.loaded());
+}
+
+#[test]
+fn a_member_cluster_says_what_a_directory_cannot() {
+    let mut bed = Bed::new(&[("members/c1/a.yaml", &service("a"))]);
+    let id = MemberId::new("c1").unwrap();
+    let cluster = |name: &str, member: &str, network: &str| {
+        format!(
+            "apiVersion: convoy.dev/v1alpha1\nkind: MemberCluster\nmetadata: {{name: {name}}}\n\
+             spec: {{id: {member}, network: {network}}}\n"
+        )
+    };
+    let network = |bed: &Bed| bed.store.member(&id).unwrap().declared().network;
+    bed.write("fleet/hk.yaml", &cluster("hk", "c1", "overlay"));
+    assert_eq!(bed.look(), ["register c1"]);
+    assert_eq!(network(&bed), Network::Overlay);
+    // Of a member without a directory nothing is known, so that nobody waits for it.
+    bed.write("fleet/other.yaml", &cluster("a", "c9", "overlay"));
+    assert_eq!(bed.look(), [""; 0]);
+    // What cannot be read stays.
+    bed.write("fleet/hk.yaml", &cluster("hk", "c1", "[]"));
+    bed.look();
+    assert_eq!(network(&bed), Network::Overlay);
+    fs::remove_file(bed.path("fleet/hk.yaml")).unwrap();
+    assert_eq!(bed.look().first().map(String::as_str), Some("register c1"));
+    assert_eq!(network(&bed), Network::Underlay);
     assert_eq!(bed.store, bed.loaded());
 }
 

@@ -15,9 +15,10 @@ use crate::{
         file::{Content, earliest, read},
         scan::{Found, Scan, Stamp},
     },
-    store::{Change, Object, Registered},
+    store::{Change, MemberCluster, Object, Registered},
 };
 
+/// Those that the store holds.
 const FLEET_KINDS: [ObjectKind; 5] = [
     ObjectKind::MseIngressConfig,
     ObjectKind::AlbConfig,
@@ -26,8 +27,8 @@ const FLEET_KINDS: [ObjectKind; 5] = [
     ObjectKind::Secret,
 ];
 
-const MEMBER_KINDS: [ObjectKind; 3] =
-    [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Pod];
+const MEMBER_KINDS: [ObjectKind; 4] =
+    [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Pod, ObjectKind::Node];
 
 /// What a watch knows about files that their stamps may not show.
 #[derive(Debug, Default)]
@@ -47,6 +48,8 @@ pub(super) struct Tree {
     owners: BTreeMap<ObjectRef, BTreeMap<PathBuf, Object>>,
     /// Clusters whose objects have been listed since they appeared.
     listed: BTreeSet<Scope>,
+    /// Members that are registered, and what was said of them.
+    registered: BTreeMap<MemberId, Registered>,
     reported: BTreeMap<PathBuf, Vec<Diag>>,
 }
 
@@ -75,6 +78,7 @@ impl Tree {
             files: BTreeMap::new(),
             owners: BTreeMap::new(),
             listed: BTreeSet::new(),
+            registered: BTreeMap::new(),
             reported: BTreeMap::new(),
         }
     }
@@ -88,6 +92,7 @@ impl Tree {
     pub(super) fn update(&mut self, scan: &Scan, freshness: &Freshness, now: i64) -> Vec<Change> {
         let mut update = Update::default();
         let mut changes = self.vanished_members(scan);
+        let vanished = changes.len();
         let gone = |path: &&PathBuf| !scan.files.contains_key(*path) && !scan.is_unknown(path);
         let gone: Vec<_> = self.files.keys().filter(gone).cloned().collect();
         for path in gone {
@@ -107,6 +112,10 @@ impl Tree {
                 update.files.insert(path.clone());
             }
         }
+        // Last, because what is said of a member is in the files that were read just now; but first
+        // for whoever takes it in.
+        let registered = self.register(scan);
+        changes.splice(vanished..vanished, registered);
         changes.extend(self.appeared(scan));
         changes.extend(self.changed(&update));
         self.listed = scopes(&scan.members);
@@ -125,7 +134,26 @@ impl Tree {
             if is_known("members") {
                 self.files.retain(|_, file| file.scope != *scope);
                 self.owners.retain(|object, _| object.scope != *scope);
+                self.registered.remove(id);
                 changes.push(Change::Unregister(id.clone()));
+            }
+        }
+        changes
+    }
+
+    /// A directory is a member. What else is to be said of it, a `MemberCluster` of the fleet says;
+    /// of several, the first by name.
+    fn register(&mut self, scan: &Scan) -> Vec<Change> {
+        let declared: Vec<_> = self.all(&Scope::Fleet, ObjectKind::MemberCluster);
+        let says = |id: &MemberId| {
+            declared.iter().find_map(|object| declares(object).filter(|own| own.member == *id))
+        };
+        let mut changes = Vec::new();
+        for id in &scan.members {
+            let registered = says(id).map(|own| own.registered.clone()).unwrap_or_default();
+            if self.registered.get(id) != Some(&registered) {
+                self.registered.insert(id.clone(), registered.clone());
+                changes.push(Change::Register(id.clone(), registered));
             }
         }
         changes
@@ -138,10 +166,7 @@ impl Tree {
         for scope in scopes(&scan.members).difference(&self.listed) {
             let kinds = match scope {
                 Scope::Fleet => FLEET_KINDS.as_slice(),
-                Scope::Member(id) => {
-                    changes.push(Change::Register(id.clone(), Registered::default()));
-                    MEMBER_KINDS.as_slice()
-                }
+                Scope::Member(_) => MEMBER_KINDS.as_slice(),
             };
             for kind in kinds {
                 changes.push(Change::Replace(scope.clone(), *kind, self.all(scope, *kind)));
@@ -160,7 +185,11 @@ impl Tree {
 
     /// What became of the objects of clusters that were there before.
     fn changed(&self, update: &Update) -> Vec<Change> {
-        let known = update.before.iter().filter(|(object, _)| self.listed.contains(&object.scope));
+        let is_stored = |kind: ObjectKind| kind != ObjectKind::MemberCluster;
+        let known = update
+            .before
+            .iter()
+            .filter(|(object, _)| self.listed.contains(&object.scope) && is_stored(object.kind));
         let change = |(object, before): (&ObjectRef, &Option<Object>)| {
             let after = self.current(object);
             if after == before.as_ref() {
@@ -263,6 +292,21 @@ impl Update {
         let others = tree.owners.get(object).into_iter().flat_map(BTreeMap::keys);
         self.files.extend(others.filter(|other| *other != path).cloned());
         self.before.entry(object.clone()).or_insert_with(|| tree.current(object).cloned());
+    }
+}
+
+/// The declaration that the object is, if it is one.
+fn declares(object: &Object) -> Option<&MemberCluster> {
+    match object {
+        Object::MemberCluster(own) => Some(own),
+        Object::Gateway(_)
+        | Object::IngressClass(_)
+        | Object::Ingress(_)
+        | Object::Secret(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Pod(_)
+        | Object::Node(_) => None,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
         },
         registry::{Access, Credentials},
     },
+    store::Network,
 };
 
 /// News that may wait. A watch that is faster than its member's task waits for it.
@@ -46,19 +47,35 @@ pub(super) enum Part {
     Slices,
     /// The Pods of a namespace.
     Pods(Arc<str>),
+    /// All Nodes.
+    Nodes,
 }
 
 impl Part {
-    /// What is read of a member in which these namespaces' Pods are wanted.
-    pub(super) fn all(pod_namespaces: &BTreeSet<Arc<str>>) -> BTreeSet<Part> {
+    /// What is read of a member with this network, in which these namespaces' Pods are wanted.
+    pub(super) fn all(network: Network, pod_namespaces: &BTreeSet<Arc<str>>) -> BTreeSet<Part> {
         let pods = pod_namespaces.iter().cloned().map(Part::Pods);
-        [Part::Services, Part::Slices].into_iter().chain(pods).collect()
+        let nodes = match network {
+            Network::Underlay => None,
+            Network::Overlay => Some(Part::Nodes),
+        };
+        [Part::Services, Part::Slices].into_iter().chain(nodes).chain(pods).collect()
     }
 
-    /// Services and EndpointSlices mean nothing without each other (faults.md A7).
+    /// Services and EndpointSlices mean nothing without each other (faults.md A7). Nodes change by
+    /// themselves: those that were known go on being used while they cannot be read.
     fn is_essential(&self) -> bool {
         match self {
             Part::Services | Part::Slices => true,
+            Part::Nodes | Part::Pods(_) => false,
+        }
+    }
+
+    /// Whether a member is not known without. Labels of Pods that are refused are done without: one
+    /// Ingress that asks for them must not cost the others the member.
+    fn is_needed(&self) -> bool {
+        match self {
+            Part::Services | Part::Slices | Part::Nodes => true,
             Part::Pods(_) => false,
         }
     }
@@ -68,6 +85,7 @@ impl Part {
             Part::Services => ObjectKind::Service,
             Part::Slices => ObjectKind::EndpointSlice,
             Part::Pods(_) => ObjectKind::Pod,
+            Part::Nodes => ObjectKind::Node,
         }
     }
 
@@ -80,6 +98,7 @@ impl Part {
                 namespace: Some(namespace.to_string()),
                 ..Watched::of::<core::Pod>(scope, kind)
             },
+            Part::Nodes => Watched::of::<core::Node>(scope, kind),
         }
     }
 }
@@ -240,12 +259,10 @@ impl Connection {
         self.began.elapsed() >= self.timings.sync_deadline
     }
 
-    /// Whether everything was listed and is watched, and it is known who answers. Labels of Pods
-    /// that are refused are done without: one Ingress that asks for them must not cost the others
-    /// the member.
+    /// Whether everything that is needed was listed and is watched, and it is known who answers.
     pub(super) fn is_complete(&self) -> bool {
         let is_ready = |(part, watch): (&Part, &WatchState)| {
-            watch.is_ready() || !part.is_essential() && watch.refusal().is_some()
+            watch.is_ready() || !part.is_needed() && watch.refusal().is_some()
         };
         self.uid.is_some() && self.watches.iter().all(is_ready)
     }

@@ -34,7 +34,7 @@ use crate::{
         },
         registry::{Access, AccessError, Registration},
     },
-    store::{Change, Health, Registered},
+    store::{Change, Health, Network, Registered},
 };
 
 /// The reason of a member that does not answer.
@@ -83,7 +83,8 @@ pub(super) async fn run(common: Common, mut registration: watch::Receiver<Regist
             }
             Ok(()) = wanted.changed() => {
                 member.wanted = wanted.borrow_and_update().clone();
-                member.follow_wanted().await
+                member.cover();
+                Ok(())
             }
             Ok(()) = claims.changed() => Ok(()),
             _ = clock.tick() => Ok(()),
@@ -149,13 +150,25 @@ impl Member {
     }
 
     fn parts(&self) -> BTreeSet<Part> {
-        Part::all(&self.wanted.pod_namespaces)
+        Part::all(self.registration.network, &self.wanted.pod_namespaces)
+    }
+
+    /// How its Pods are reached, as far as anybody should know: while a member is served, its Pods
+    /// are not given up before its Nodes are known.
+    fn network(&self) -> Network {
+        match self.registration.network {
+            Network::Overlay if self.is_served && !self.mirrors.contains_key(&Part::Nodes) => {
+                Network::Underlay
+            }
+            declared => declared,
+        }
     }
 
     /// Make before break: while the member is served, new credentials are tried beside the old
     /// ones (faults.md A9), and without any the old ones go on as long as they work (A8).
     fn follow_registration(&mut self) {
         self.unusable = None;
+        self.cover();
         if self.registration.paused {
             (self.proven, self.candidate) = (None, None);
             return;
@@ -188,10 +201,15 @@ impl Member {
         }
     }
 
-    async fn follow_wanted(&mut self) -> Result<(), Closed> {
+    fn cover(&mut self) {
         let parts = self.parts();
         let connections = self.proven.iter_mut().chain(&mut self.candidate);
         connections.for_each(|own| own.cover(&parts));
+    }
+
+    /// What nobody asks for any more goes, once it was said what is asked for instead.
+    async fn forget(&mut self) -> Result<(), Closed> {
+        let parts = self.parts();
         let unwanted = self.mirrors.extract_if(.., |part, _| !parts.contains(part));
         let gone = unwanted.flat_map(|(_, mut mirror)| mirror.clear()).collect();
         self.send(gone).await
@@ -222,7 +240,8 @@ impl Member {
             self.open().await?;
         }
         self.claim();
-        self.say().await
+        self.say().await?;
+        self.forget().await
     }
 
     /// A connection of which one kind is refused, or that leads to another cluster, is given up:
@@ -317,7 +336,9 @@ impl Member {
     /// another task may have filled the store before this one.
     fn everything(&self, changes: &mut Vec<Change>) {
         let scope = Scope::Member(self.id().clone());
-        for kind in [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Pod] {
+        let kinds =
+            [ObjectKind::Service, ObjectKind::EndpointSlice, ObjectKind::Pod, ObjectKind::Node];
+        for kind in kinds {
             let mirrors = self.mirrors.iter().filter(|(part, _)| part.kind() == kind);
             let objects = mirrors.flat_map(|(_, mirror)| mirror.objects()).cloned().collect();
             changes.push(Change::Replace(scope.clone(), kind, objects));
@@ -338,7 +359,7 @@ impl Member {
     /// Says what is declared of the member and how it is, if that is news.
     async fn say(&mut self) -> Result<(), Closed> {
         let (said_what, said_how) = self.said.take().unzip();
-        let registered = self.registration.registered();
+        let registered = Registered { network: self.network(), ..self.registration.registered() };
         let health = steady(said_how.as_ref(), self.health());
         let mut changes = Vec::new();
         let id = self.id().clone();

@@ -14,6 +14,7 @@ mod member;
 mod meter;
 mod mirror;
 mod probe;
+mod quota;
 mod request;
 mod supervisor;
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub(super) enum Fault {
     IncompleteList,
     /// More than we take.
     LimitExceeded,
+    /// A member has more than one may have.
+    QuotaExceeded,
 }
 
 impl Fault {
@@ -56,6 +58,7 @@ impl Fault {
             Fault::Expired => "Expired",
             Fault::IncompleteList => "IncompleteList",
             Fault::LimitExceeded => "LimitExceeded",
+            Fault::QuotaExceeded => "QuotaExceeded",
         }
     }
 
@@ -66,7 +69,8 @@ impl Fault {
             | Fault::Forbidden
             | Fault::TlsVerify
             | Fault::KindUnavailable
-            | Fault::LimitExceeded => true,
+            | Fault::LimitExceeded
+            | Fault::QuotaExceeded => true,
             Fault::Unreachable | Fault::Expired | Fault::IncompleteList => false,
         }
     }

@@ -160,6 +160,7 @@ fn registration(id: &str, access: Result<Access, AccessError>, created: i64) -> 
         locality: crate::store::Locality::default(),
         network: Network::Underlay,
         allowed_endpoints: None,
+        allowed_namespaces: None,
         access,
         paused: false,
         cluster_uid: None,

@@ -35,6 +35,7 @@ use crate::{
             backoff::backoff,
             link::Link,
             listing::{Listing, Next, PAGE, Page},
+            quota::Load,
             request::{self, Failure, Fault, Lines, Said, Trouble},
         },
     },
@@ -200,10 +201,13 @@ struct Task<K> {
     regressions: u32,
     /// When the verdict on some object changes though the object does not.
     judge_again: Option<i64>,
+    /// How much it has shown.
+    load: Load,
 }
 
 impl<K: Clone> Task<K> {
     fn new(link: Link, watched: Watched, post: Post<K>, timings: SourceTimings) -> Task<K> {
+        let load = Load::new(&watched.scope, watched.kind);
         let path = DynamicObject::url_path(&watched.resource, watched.namespace.as_deref());
         Task {
             link,
@@ -218,6 +222,7 @@ impl<K: Clone> Task<K> {
             lost_pages: 0,
             regressions: 0,
             judge_again: None,
+            load,
         }
     }
 
@@ -241,8 +246,8 @@ impl<K: Clone> Task<K> {
             tracing::debug!(watch = %self.watched, %trouble, ?wait, "a list or watch ended");
         }
         match trouble.fault {
-            // Whether they were deletions is not known.
-            Fault::Expired | Fault::IncompleteList => self.needs_list = true,
+            // Whether they were deletions is not known. Only a list says how much there is.
+            Fault::Expired | Fault::IncompleteList | Fault::QuotaExceeded => self.needs_list = true,
             // A page of large objects may be too long where a shorter one is not.
             Fault::LimitExceeded => {
                 self.needs_list = true;
@@ -270,12 +275,15 @@ impl<K: Clone> Task<K> {
         params.limit = (!is_impatient).then_some(self.page);
         self.judge_again = None;
         let (mut listing, mut sightings) = (Listing::default(), Vec::new());
+        self.load = Load::new(&self.watched.scope, self.watched.kind);
         let version = loop {
             let page = self.page(&params).await?;
             self.contact().await?;
             let next = listing.add(&page)?;
             for item in page.items {
-                sightings.push(self.sight(item)?);
+                let sighting = self.sight(item)?;
+                self.load.add(&sighting)?;
+                sightings.push(sighting);
             }
             match next {
                 Next::Page(token) => params.continue_token = Some(token),
@@ -380,11 +388,13 @@ impl<K: Clone> Task<K> {
         match event.what.as_str() {
             "ADDED" | "MODIFIED" => {
                 let sighting = self.sight(event.object)?;
+                self.load.add(&sighting)?;
                 self.post.send(News::Changed(sighting)).await?;
             }
             "DELETED" => {
-                let name = name(&event.object)?;
-                self.post.send(News::Changed(Sighting { name, seen: Seen::Absent })).await?;
+                let sighting = Sighting { name: name(&event.object)?, seen: Seen::Absent };
+                self.load.add(&sighting)?;
+                self.post.send(News::Changed(sighting)).await?;
             }
             "BOOKMARK" => self.post.send(News::Contact).await?,
             "ERROR" => {

@@ -6,19 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use crate::{
-    api::{MemberNetwork, SecretRef},
+    api::SecretRef,
     diag::{Diag, Field, Reason},
     key::{MemberId, ObjectKind, ObjectName, ObjectRef},
     source::{
         decode::cut,
         registry::{
             Access, AccessError, CLUSTER_UID, Declarations, DeclaredCluster, DeclaredSecret,
-            MEMBER_ID, NETWORK, Network, REGION, Registration, SecretForm, ZONE, argocd,
+            MEMBER_ID, Registration, SecretForm, argocd, declare,
             declared::{CLUSTER_ID, Sensitive},
             kubeconfig,
         },
     },
-    store::{Cidr, Locality},
+    store::Registered,
 };
 
 /// Key of the kubeconfig in a Secret that a `MemberCluster` refers to, where none is named.
@@ -40,6 +40,7 @@ pub fn registrations(declared: &Declarations) -> (BTreeMap<MemberId, Registratio
             }
         }
     }
+    diags.extend(declare::overlaps(&winners));
     (winners, diags)
 }
 
@@ -98,26 +99,19 @@ fn cluster_claim<'a>(
     let spec = &cluster.spec;
     let at = Field::of(&object).key("spec");
     let id = member_id(&spec.id, &at.key("id"), diags)?;
-    let network = match spec.network {
-        None | Some(MemberNetwork::Underlay) => Network::Underlay,
-        Some(MemberNetwork::Overlay) => Network::Overlay,
-    };
     let access = match &spec.secret_ref {
         None => Ok(Access::Fleet),
         Some(secret_ref) => referred_access(secret_ref, declared),
     };
+    let Registered { locality, network, allowed_endpoints, allowed_namespaces, .. } =
+        declare::registered(spec, &at, diags);
     let registration = Registration {
         id,
         revision: cluster.revision.clone(),
-        locality: Locality {
-            region: spec.region.clone().unwrap_or_default(),
-            zone: spec.zone.clone().unwrap_or_default(),
-        },
+        locality,
         network,
-        allowed_endpoints: spec.allowed_endpoint_cidrs.as_ref().map(|cidrs| {
-            let at = |idx| at.index("allowedEndpointCIDRs", idx);
-            cidrs.iter().enumerate().filter_map(|(idx, text)| cidr(text, &at(idx), diags)).collect()
-        }),
+        allowed_endpoints,
+        allowed_namespaces,
         access,
         paused: spec.paused.unwrap_or(false),
         cluster_uid: None,
@@ -125,16 +119,6 @@ fn cluster_claim<'a>(
         created: cluster.created,
     };
     Some(Claim { at: at.key("secretRef"), key: "", registration })
-}
-
-/// A range that is none allows nothing: a list of such ranges must not allow everything.
-fn cidr(text: &str, at: &Field, diags: &mut Vec<Diag>) -> Option<Cidr> {
-    let cidr = Cidr::parse(text);
-    if cidr.is_none() {
-        let message = format!("`{}` is not a range of addresses", cut(text));
-        diags.push(Diag::error(at, Reason::InvalidField, message));
-    }
-    cidr
 }
 
 fn referred_access(secret_ref: &SecretRef, declared: &Declarations) -> Result<Access, AccessError> {
@@ -221,23 +205,16 @@ fn secret_claim<'a>(
     diags: &mut Vec<Diag>,
 ) -> Claim<'a> {
     let root = secret_field(secret);
-    let text = |key| secret.annotations.get(key).cloned().unwrap_or_default();
-    let network = match secret.annotations.get(NETWORK).map(String::as_str) {
-        None | Some("underlay") => Network::Underlay,
-        Some("overlay") => Network::Overlay,
-        Some(other) => {
-            let message = format!("`{}` is neither underlay nor overlay; ignored", cut(other));
-            diags.push(Diag::error(&root.annotation(NETWORK), Reason::InvalidAnnotation, message));
-            Network::Underlay
-        }
-    };
+    let Registered { locality, network, allowed_endpoints, allowed_namespaces, .. } =
+        declare::annotated(&secret.annotations, &root, diags);
     let at = if key.is_empty() { root.key("data") } else { root.key(&format!("data[{key}]")) };
     let registration = Registration {
         id,
         revision: secret.revision.clone(),
-        locality: Locality { region: text(REGION), zone: text(ZONE) },
+        locality,
         network,
-        allowed_endpoints: None,
+        allowed_endpoints,
+        allowed_namespaces,
         access,
         paused: false,
         cluster_uid: secret.annotations.get(CLUSTER_UID).map(|uid| uid.as_str().into()),

@@ -3,7 +3,7 @@
 //! Owns that no secret is printed and that nothing here can name a file, a process or a proxy
 //! (faults.md S5, S6). Must not know where the credentials came from.
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::Uri;
@@ -39,6 +39,11 @@ impl Credentials {
         &self.server
     }
 
+    /// The same where it is a number; names are not looked up.
+    pub fn address(&self) -> Option<SocketAddr> {
+        numeric_address(&self.server)
+    }
+
     /// The same as `kube` wants it. Timeouts are the caller's to set; there are no redirects,
     /// because `kube` follows none.
     pub fn client_config(&self) -> kube::Config {
@@ -55,6 +60,13 @@ impl Credentials {
         }
         config
     }
+}
+
+/// Where an `https` server is, if its URL has a number for a host: names are not looked up.
+pub fn numeric_address(server: &Uri) -> Option<SocketAddr> {
+    let host = server.host()?.trim_matches(['[', ']']);
+    // RFC 9110, 4.2.2.
+    Some(SocketAddr::new(host.parse().ok()?, server.port_u16().unwrap_or(443)))
 }
 
 #[cfg(test)]

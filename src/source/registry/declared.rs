@@ -19,7 +19,10 @@ use crate::{
     key::{ObjectKind, ObjectName, ObjectRef},
     source::{
         decode::cut,
-        registry::{CLUSTER_UID, MEMBER_ID, MEMBER_LABEL, NETWORK, REGION, Revision, ZONE},
+        registry::{
+            ALLOWED_ENDPOINTS, ALLOWED_NAMESPACES, CLUSTER_UID, MEMBER_ID, MEMBER_LABEL, NETWORK,
+            REGION, Revision, ZONE,
+        },
     },
 };
 
@@ -30,7 +33,16 @@ pub(super) const ARGOCD_LABEL: &str = "argocd.argoproj.io/secret-type";
 /// Annotation of such a Secret: the cluster's id.
 pub(super) const CLUSTER_ID: &str = "cluster_id";
 
-const ANNOTATIONS: [&str; 6] = [MEMBER_ID, CLUSTER_ID, CLUSTER_UID, REGION, ZONE, NETWORK];
+const ANNOTATIONS: [&str; 8] = [
+    MEMBER_ID,
+    CLUSTER_ID,
+    CLUSTER_UID,
+    REGION,
+    ZONE,
+    NETWORK,
+    ALLOWED_ENDPOINTS,
+    ALLOWED_NAMESPACES,
+];
 
 /// Everything that may declare a member.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,6 +7,7 @@
 mod argocd;
 mod claims;
 mod credentials;
+mod declare;
 mod declared;
 #[cfg(test)]
 pub(crate) mod fake_api;
@@ -20,10 +21,15 @@ mod strict;
 mod tests;
 mod watch;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 pub use claims::{keep_gone, registrations};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, numeric_address};
+pub use declare::registered;
 pub use declared::{
     Declarations, DeclaredCluster, DeclaredSecret, SecretForm, Sensitive, declarations,
 };
@@ -33,6 +39,8 @@ use crate::{
     key::{MemberId, ObjectRef},
     store::{Cidr, Locality, Registered},
 };
+
+pub use crate::store::Network;
 
 /// Where registrations are read unless flags say otherwise: Convoy's own namespace, and that of
 /// Argo CD (faults.md S3).
@@ -52,6 +60,12 @@ pub const ZONE: &str = "convoy.dev/zone";
 /// Annotation with the member's network, `underlay` or `overlay`.
 pub const NETWORK: &str = "convoy.dev/network";
 
+/// Annotation with the ranges of addresses in which the member's endpoints may be, separated by
+/// commas.
+pub const ALLOWED_ENDPOINTS: &str = "convoy.dev/allowed-endpoint-cidrs";
+/// Annotation with the namespaces whose Services the member may offer, separated by commas.
+pub const ALLOWED_NAMESPACES: &str = "convoy.dev/allowed-namespaces";
+
 /// Every declared member by id. An id is here as long as something declares it, and after its
 /// declaration is gone it stays with [`AccessError::Undeclared`]: a deleted Secret never
 /// removes a member (faults.md A8). Published through a `tokio::sync::watch` channel.
@@ -70,6 +84,8 @@ pub struct Registration {
     pub network: Network,
     /// Where its endpoints may be; `None` allows everything that faults.md F20 allows.
     pub allowed_endpoints: Option<Arc<[Cidr]>>,
+    /// The namespaces whose Services it may offer; `None` for all.
+    pub allowed_namespaces: Option<Arc<BTreeSet<Arc<str>>>>,
     /// How its API is reached, or why it cannot be. An error here is no removal: whoever has
     /// working credentials keeps what they gave it (faults.md A8, A9).
     pub access: Result<Access, AccessError>,
@@ -96,19 +112,19 @@ pub struct Revision {
 impl Registration {
     /// What of it concerns the store.
     pub fn registered(&self) -> Registered {
-        let Registration { locality, allowed_endpoints, .. } = self;
-        Registered { locality: locality.clone(), allowed_endpoints: allowed_endpoints.clone() }
+        let api_server = match &self.access {
+            Ok(Access::Remote(credentials)) => credentials.address(),
+            Ok(Access::Fleet) | Err(_) => None,
+        };
+        Registered {
+            locality: self.locality.clone(),
+            network: self.network,
+            allowed_endpoints: self.allowed_endpoints.clone(),
+            allowed_namespaces: self.allowed_namespaces.clone(),
+            api_server,
+            declared_by: Some(self.declared_by.clone()),
+        }
     }
-}
-
-/// How Envoys reach the Pods of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// Pod addresses are routable.
-    #[default]
-    Underlay,
-    /// Through NodePorts.
-    Overlay,
 }
 
 /// How a member's API is reached.

@@ -56,6 +56,7 @@ fn line(registration: &Registration) -> String {
         network,
         access,
         allowed_endpoints,
+        allowed_namespaces,
         paused,
         cluster_uid,
         declared_by,
@@ -69,9 +70,11 @@ fn line(registration: &Registration) -> String {
     let place = format!("{}/{}", locality.region, locality.zone);
     let ranges =
         allowed_endpoints.as_ref().map_or(String::new(), |r| format!(" {} ranges", r.len()));
+    let namespaces = allowed_namespaces.iter().flat_map(|own| own.iter());
+    let namespaces = namespaces.map(|own| format!(" in {own}")).collect::<String>();
     let paused = if *paused { " paused" } else { "" };
     let uid = cluster_uid.iter().map(|uid| format!(" cluster {uid}")).collect::<String>();
-    format!("{id} by {declared_by}: {place} {network:?}{ranges}{paused}{uid}: {access}")
+    format!("{id} by {declared_by}: {place} {network:?}{ranges}{namespaces}{paused}{uid}: {access}")
 }
 
 fn lines(members: &BTreeMap<MemberId, Registration>) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     ingress::fixture::host,
-    model::{Forward, Route},
+    model::{Action, Forward, Route},
 };
 
 /// The Service that a path of `h` is sent to, by the meaning of the model; `404` for none.
@@ -17,6 +17,8 @@ fn serve(script: &str, path: &str) -> String {
             arms[0].target.backend().service.name.to_string()
         }
         Some(Action::RedirectToHttps) => "redirect".into(),
+        Some(Action::Redirect(_)) => "elsewhere".into(),
+        Some(Action::Answer(answer)) => answer.status.to_string(),
         Some(Action::Deny) => "403".into(),
     }
 }

@@ -39,6 +39,7 @@ async fn a_member_comes_in_one_batch() {
         "member c1: 1 Service",
         "member c1: 1 EndpointSlice",
         "member c1: 0 Pod",
+        "member c1: 0 Node",
         "member c1: synced",
         "member c1: Live",
     ];
