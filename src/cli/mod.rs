@@ -41,7 +41,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    // It has many more flags than any other.
+    Serve(Box<serve::Args>),
     Translate(translate::Args),
     Bootstrap(bootstrap::Args),
     Certificate(certificate::Args),
@@ -76,7 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
     runtime.block_on(async {
         match command {
-            Command::Serve(args) => serve::run(args).await,
+            Command::Serve(args) => serve::run(*args).await,
             Command::Translate(args) => translate::run(&args, &mut io::stdout().lock()),
             Command::Bootstrap(args) => bootstrap::run(&args, &mut io::stdout().lock()),
             Command::Certificate(args) => certificate::run(&args, &mut io::stdout().lock()).await,

@@ -23,6 +23,10 @@ impl Engine {
             };
             compare(&id, own, &view)?;
         }
+        if fresh.gateways.len() != self.gateways.len() {
+            // Nor what it says and whom it serves.
+            return Ok(());
+        }
         // A rebuild cannot know what was accepted and is no longer.
         if !self.attachments.accepted().eq(fresh.attachments.accepted()) {
             let (own, new) = (&self.attachments, &fresh.attachments);

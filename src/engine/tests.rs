@@ -1,17 +1,18 @@
 //! Invariants of the engine, shown with counters and with rebuilds, never with timings.
 
 mod fixture;
+mod members;
 
 use fixture::{Fleet, ingress, slice};
 use proptest::prelude::*;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     engine::Work,
     key::GatewayId,
     snapshot::{Coverage, Kind},
-    store::Change,
+    store::{Change, Cidr, Network, Registered, ServiceKind, TrafficPolicy},
 };
 
 /// What one batch costs in a fleet of `size` hosts, each with a Service of its own.
@@ -276,6 +277,27 @@ enum Step {
     Relist {
         member: usize,
     },
+    /// Of c1, which is reached through it now and then.
+    Node {
+        idx: usize,
+        is_eligible: bool,
+    },
+    DeleteNode(usize),
+    TypedService {
+        service: usize,
+        kind: usize,
+    },
+    /// A slice of c1 or c2 at addresses that both may have, and a gateway and an API server too.
+    Shared {
+        member: usize,
+        service: usize,
+        first: u8,
+    },
+    /// What is declared of c1 and c2.
+    Declare {
+        member: usize,
+        what: usize,
+    },
     /// Of a member that was not there from the start: where it is, if it is registered.
     Register {
         region: Option<&'static str>,
@@ -335,6 +357,37 @@ impl Step {
             }
             Step::Register { region: Some(region) } => fixture::register_in("c4", region),
             Step::Register { region: None } => fixture::register("c4", false),
+            Step::Node { idx, is_eligible } => fixture::node("c1", *idx as u8, *is_eligible),
+            Step::DeleteNode(idx) => fixture::delete_node("c1", *idx as u8),
+            Step::TypedService { service, kind } => {
+                let (kind, balancers): (_, &[&str]) = match kind % 4 {
+                    0 => ((ServiceKind::NodePort, TrafficPolicy::Cluster), &[]),
+                    1 => ((ServiceKind::NodePort, TrafficPolicy::Local), &[]),
+                    2 => ((ServiceKind::LoadBalancer, TrafficPolicy::Local), &[]),
+                    _ => ((ServiceKind::LoadBalancer, TrafficPolicy::Cluster), &["192.0.2.9"]),
+                };
+                fixture::typed_service("c1", &format!("svc-{service}"), kind, balancers)
+            }
+            Step::Shared { member, service, first } => {
+                let service = format!("svc-{service}");
+                let own = format!("{service}-shared");
+                let addresses = (*first..first + 3).map(|last| [10, 7, 0, last].into());
+                fixture::slice_at(MEMBERS[*member % 2], (&service, &own), 6443, addresses)
+            }
+            Step::Declare { member, what } => {
+                let range = |text: &str| Some(Arc::from([Cidr::parse(text).unwrap()]));
+                let namespaces = |own: &str| Some(Arc::new(BTreeSet::from([Arc::from(own)])));
+                let mut own = Registered::default();
+                match what % 6 {
+                    0 => own.network = Network::Overlay,
+                    1 => own.allowed_endpoints = range("10.7.0.0/31"),
+                    2 => own.allowed_namespaces = namespaces("demo"),
+                    3 => own.allowed_namespaces = namespaces("other"),
+                    4 => own.api_server = "10.7.0.2:6443".parse().ok(),
+                    _ => {}
+                }
+                fixture::declare(MEMBERS[*member % 2], own)
+            }
             Step::Sync => fixture::synced("c4"),
             Step::Health { is_stale } => fixture::health("c4", *is_stale),
         }
@@ -382,9 +435,16 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (n.clone(), 0..3usize, 0..3usize).prop_map(|(service, replica, version)| {
             Step::Pod { service, replica, version }
         }),
-        1 => n.prop_map(|member| Step::Relist { member }),
         1 => prop::sample::select(vec![None, Some(""), Some("r1"), Some("r2")])
             .prop_map(|region| Step::Register { region }),
+        1 => n.clone().prop_map(|member| Step::Relist { member }),
+        2 => (0..3usize, any::<bool>()).prop_map(|(idx, is_eligible)| Step::Node { idx, is_eligible }),
+        1 => (0..3usize).prop_map(Step::DeleteNode),
+        2 => (n.clone(), n.clone()).prop_map(|(service, kind)| Step::TypedService { service, kind }),
+        2 => (n.clone(), n.clone(), 0..4u8).prop_map(|(member, service, first)| {
+            Step::Shared { member, service, first }
+        }),
+        2 => (n, 0..6usize).prop_map(|(member, what)| Step::Declare { member, what }),
         1 => Just(Step::Sync),
         1 => any::<bool>().prop_map(|is_stale| Step::Health { is_stale }),
     ]

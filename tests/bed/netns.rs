@@ -10,7 +10,6 @@
 //! | pods of member i | 10.i.(127+w).n for pod n of its w-th workload |
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     process::{Command, Stdio},
     time::Duration,
@@ -48,11 +47,6 @@ pub(crate) fn set_up() {
     run("ip", &["link", "set", "lo", "up"]);
     // On a loopback device the whole prefix of an address is local, as with 127.0.0.0/8.
     run("ip", &["address", "add", &format!("{GATEWAY}/8"), "dev", "lo"]);
-}
-
-/// Passes packets on between cables, which otherwise end at the machine that these share.
-pub(crate) fn forward() {
-    fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
 }
 
 /// A cable that is cut: packets from and to `network` vanish, open connections included, until

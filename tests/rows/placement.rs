@@ -13,6 +13,7 @@ use crate::{
         fleet::gateway,
         guide::GATEWAY_NAME,
         ingress::{Ingress, canary, ingress},
+        load::Plan,
         poll::eventually,
         workload::{State, workload},
     },
@@ -36,6 +37,7 @@ rows! { BOTH;
     near_members_first,
     sessions_stay_at_their_endpoint,
     fault_e2_hung_member_is_found_by_health_checks,
+    health_checks_begin_under_load,
 }
 
 const C3: &str = "cluster-demo-3";
@@ -280,18 +282,20 @@ async fn sessions_stay_at_their_endpoint(bed: &mut Bed) {
     .await;
 }
 
+/// What makes a member that hangs be found in two checks.
+const CHECKED: [(&str, &str); 5] = [
+    ("healthcheck-enabled", "true"),
+    ("healthcheck-interval-seconds", "1"),
+    ("healthcheck-timeout-seconds", "1"),
+    ("healthy-threshold-count", "2"),
+    ("unhealthy-threshold-count", "2"),
+];
+
 /// The kernel of a stopped process still takes connections, so nothing else notices.
 async fn fault_e2_hung_member_is_found_by_health_checks(bed: &mut Bed) {
-    let checked = [
-        ("healthcheck-enabled", "true"),
-        ("healthcheck-interval-seconds", "1"),
-        ("healthcheck-timeout-seconds", "1"),
-        ("healthy-threshold-count", "2"),
-        ("unhealthy-threshold-count", "2"),
-    ];
     // Two checks of a second each, a tenth more than a second apart, and what a busy machine adds.
     const FOUND: Duration = Duration::from_secs(6);
-    start_alb(bed, &[("c1", 4), ("c2", 4)], alb(ingress("web-demo"), &checked)).await;
+    start_alb(bed, &[("c1", 4), ("c2", 4)], alb(ingress("web-demo"), &CHECKED)).await;
     bed.shares(400, &get("/svc1"), &[(C1, 50.0), (C2, 50.0)], SCHEDULED).await;
     bed.pause("c1");
     let began = std::time::Instant::now();
@@ -307,4 +311,26 @@ async fn fault_e2_hung_member_is_found_by_health_checks(bed: &mut Bed) {
     // What is not in the assignment is not kept because it answers its checks.
     bed.scale("c1", "service1", 0);
     bed.all(100, &get("/svc1"), C2).await;
+}
+
+/// The cluster of a target that is checked is another one, and of no use until a round of checks has
+/// ended: routes wait for it.
+async fn health_checks_begin_under_load(bed: &mut Bed) {
+    start_alb(bed, &[("c1", 3), ("c2", 3)], ingress("web-demo")).await;
+    bed.settle(60, &get("/svc1"), |replies| replies.pods().0.len() == 6).await;
+    let load = bed.load(&Plan {
+        name: "load",
+        request: get("/svc1"),
+        gets_per_second: 200,
+        posts_per_second: 20,
+    });
+    load.sends(200).await;
+    for checks in [&CHECKED[..], &[], &CHECKED] {
+        let ingress = alb(ingress("web-demo"), checks);
+        bed.ingress(&ingress.class("alb").exact("/svc1", "service1"));
+        load.sends(600).await;
+    }
+    let report = load.stop().await;
+    figure(&report.figures());
+    assert_eq!(report.lost(), 0, "{:?}", report.failures());
 }

@@ -16,7 +16,7 @@ const ONLY_CANARY: &[(&str, f64)] = &[("cluster-demo-1-canary", 100.0)];
 
 pub(super) const PLAY: Play = Play {
     title: "Convoy: one gateway, a cloud and a data center, stock Envoy",
-    gateway: "ackone-gateway-demo",
+    gateway: "AlbConfig/ackone-gateway-demo",
     fleet: manifests!(
         "fleet/gateway.yaml",
         "fleet/active-active.yaml",

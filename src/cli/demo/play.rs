@@ -18,7 +18,7 @@ pub(super) type Manifest = (&'static str, &'static str);
 pub(super) struct Play {
     /// First line of the live view.
     pub(super) title: &'static str,
-    /// The gateway's name.
+    /// The gateway's id: kind and name.
     pub(super) gateway: &'static str,
     /// Of the fleet: the gateway's own port in them is replaced.
     pub(super) fleet: &'static [Manifest],
@@ -207,7 +207,8 @@ mod tests {
         for play in [&zone::PLAY, &hybrid::PLAY] {
             let fleet: String =
                 play.fleet.iter().map(|(_, text)| play.on_port(text, PORTS)).collect();
-            assert!(fleet.contains(&format!("name: {}\n", play.gateway)), "{}", play.title);
+            let (kind, name) = play.gateway.split_once('/').unwrap();
+            assert!(fleet.contains(&format!("kind: {kind}\nmetadata:\n  name: {name}\n")));
             assert_eq!(fleet.contains("1234"), !play.port_text.is_empty(), "{}", play.title);
         }
     }

@@ -19,7 +19,7 @@ const ONLY_CLUSTER_2: &[(&str, f64)] = &[("cluster-demo-2", 100.0)];
 
 pub(super) const PLAY: Play = Play {
     title: "Convoy: one gateway, two clusters, stock Envoy",
-    gateway: "ackone-gateway-hongkong",
+    gateway: "MseIngressConfig/ackone-gateway-hongkong",
     fleet: manifests!(
         "fleet/gateway.yaml",
         "fleet/active-active.yaml",

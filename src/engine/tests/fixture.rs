@@ -1,6 +1,6 @@
 //! Small fleets of trimmed objects: gateway `main`, members c1 to c3, Services `svc-<n>`.
 
-use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU16, sync::Arc};
 
 use crate::{
     api::MseIngressConfigSpec,
@@ -11,7 +11,7 @@ use crate::{
     store::{
         AddressFamily, Change, ClassParameters, Endpoint, EndpointSlice, Gateway, GatewaySpec,
         Health, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls,
-        KeyPair, Locality, Object, PathType, Pod, Registered, Secret, Service, ServiceKind,
+        KeyPair, Locality, Node, Object, PathType, Pod, Registered, Secret, Service, ServiceKind,
         ServicePort, TrafficPolicy,
     },
 };
@@ -123,6 +123,76 @@ pub(super) fn register(member: &str, is_registered: bool) -> Change {
 pub(super) fn register_in(member: &str, region: &str) -> Change {
     let locality = Locality { region: region.to_owned(), ..Locality::default() };
     Change::Register(id(member), Registered { locality, ..Registered::default() })
+}
+
+/// With what is declared of it.
+pub(super) fn declare(member: &str, registered: Registered) -> Change {
+    Change::Register(id(member), registered)
+}
+
+/// `n<idx>` at 10.9.<member>.<idx>.
+pub(super) fn node(member: &str, idx: u8, is_eligible: bool) -> Change {
+    let cluster: u8 = member.trim_start_matches('c').parse().unwrap();
+    put_in(
+        member,
+        Object::Node(Arc::new(Node {
+            name: ObjectName::cluster_scoped(&format!("n{idx}")),
+            v4: Some([10, 9, cluster, idx].into()),
+            v6: None,
+            is_eligible,
+        })),
+    )
+}
+
+pub(super) fn delete_node(member: &str, idx: u8) -> Change {
+    let name = ObjectName::cluster_scoped(&format!("n{idx}"));
+    Change::Delete(Scope::Member(id(member)), ObjectKind::Node, name)
+}
+
+/// At node port 30080, and behind a load balancer if that is its kind and it has an address.
+pub(super) fn typed_service(
+    member: &str,
+    name: &str,
+    (kind, policy): (ServiceKind, TrafficPolicy),
+    balancers: &[&str],
+) -> Change {
+    let service = service_of(name, false);
+    let mut ports = service.ports.clone();
+    ports.iter_mut().for_each(|port| port.node_port = NonZeroU16::new(30080));
+    let balancers = balancers.iter().map(|own| own.parse().unwrap()).collect();
+    put_in(member, Object::Service(Arc::new(Service { kind, policy, balancers, ports, ..service })))
+}
+
+/// Endpoints of a Service at these addresses, in a slice of their own.
+pub(super) fn slice_at(
+    member: &str,
+    (service, own): (&str, &str),
+    port: u16,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) -> Change {
+    let endpoint = |address: IpAddr| Endpoint {
+        address: Some(address),
+        is_ready: true,
+        pod: None,
+        node: Some("n0".into()),
+    };
+    let slice = EndpointSlice {
+        name: named(own),
+        service: service.into(),
+        family: AddressFamily::V4,
+        ports: BTreeMap::from([("".into(), port)]),
+        endpoints: addresses.into_iter().map(endpoint).collect(),
+    };
+    put_in(member, Object::EndpointSlice(Arc::new(slice)))
+}
+
+/// A gateway whose own address is known.
+pub(super) fn published(name: &str, members: &str, address: &str) -> Change {
+    let change = gateway(name, "mse", members);
+    let Change::Upsert(scope, Object::Gateway(gateway)) = change else { unreachable!() };
+    let mut gateway = (*gateway).clone();
+    gateway.annotations.insert("convoy.dev/publish-address".into(), address.into());
+    Change::Upsert(scope, Object::Gateway(Arc::new(gateway)))
 }
 
 fn named(name: &str) -> ObjectName {
@@ -291,22 +361,23 @@ pub(super) fn delete_secret(name: &str) -> Change {
 }
 
 pub(super) fn service(member: &str, name: &str, is_grpc: bool) -> Change {
-    put_in(
-        member,
-        Object::Service(Arc::new(Service {
-            name: named(name),
-            ports: vec![ServicePort {
-                name: if is_grpc { "grpc" } else { "" }.into(),
-                number: 80,
-                app_protocol: None,
-                node_port: None,
-            }],
-            kind: ServiceKind::ClusterIp,
-            policy: TrafficPolicy::Cluster,
-            balancers: Vec::new(),
-            prefers_ipv6: false,
-        })),
-    )
+    put_in(member, Object::Service(Arc::new(service_of(name, is_grpc))))
+}
+
+fn service_of(name: &str, is_grpc: bool) -> Service {
+    Service {
+        name: named(name),
+        ports: vec![ServicePort {
+            name: if is_grpc { "grpc" } else { "" }.into(),
+            number: 80,
+            app_protocol: None,
+            node_port: None,
+        }],
+        kind: ServiceKind::ClusterIp,
+        policy: TrafficPolicy::Cluster,
+        balancers: Vec::new(),
+        prefers_ipv6: false,
+    }
 }
 
 pub(super) fn delete_service(member: &str, name: &str) -> Change {
@@ -324,7 +395,7 @@ fn slice_of(member: &str, service: &str, replicas: usize) -> EndpointSlice {
         address: Some([10, cluster, number, replica as u8 + 1].into()),
         is_ready: true,
         pod: Some(format!("{service}-{replica}").into()),
-        node: None,
+        node: Some(format!("n{}", replica % 2).into()),
     };
     EndpointSlice {
         name: named(&format!("{service}-1")),

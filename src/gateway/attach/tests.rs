@@ -8,6 +8,7 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
         preference: Preference::default(),
         listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         listeners: [].into(),
+        envoys: None,
         ready_port: 19003,
         access_log: false,
         tracing: None,

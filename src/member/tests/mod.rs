@@ -1,12 +1,13 @@
 mod assignments;
 mod groups;
 mod slices;
+mod ways;
 
 use std::sync::{Arc, LazyLock};
 
 use super::*;
 use crate::{
-    diag::{Diag, Field},
+    diag::{Diag, Field, Reason},
     key::{BackendKey, MemberId, ObjectKind, ObjectName, ObjectRef, PortRef},
     model::{Arrangement, Form, Link, LocalityShare, Protocol, Shard, Subset, Target},
     store::{

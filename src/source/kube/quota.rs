@@ -120,7 +120,10 @@ fn entries(object: &Object) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{key::MemberId, store::Node};
+    use crate::{
+        key::MemberId,
+        store::{AddressFamily, Endpoint, EndpointSlice, Node},
+    };
 
     fn node(own: usize) -> Sighting {
         let name = ObjectName::cluster_scoped(&format!("n{own}"));
@@ -130,6 +133,31 @@ mod tests {
 
     fn absent(own: usize) -> Sighting {
         Sighting { seen: Seen::Absent, ..node(own) }
+    }
+
+    /// As long as one may be.
+    fn slice(own: usize) -> Sighting {
+        let name = ObjectName::new("shop", &format!("s{own}"));
+        let endpoint = Endpoint { address: None, is_ready: true, pod: None, node: None };
+        let slice = EndpointSlice {
+            name: name.clone(),
+            service: "web".into(),
+            family: AddressFamily::V4,
+            ports: [].into(),
+            endpoints: vec![endpoint; 1000],
+        };
+        Sighting { name, seen: Seen::Object(Object::EndpointSlice(slice.into()), vec![]) }
+    }
+
+    #[test]
+    fn fault_s18_a_million_endpoints_are_refused_long_before_they_are_read() {
+        let member = Scope::Member(MemberId::new("c1").unwrap());
+        let mut load = Load::new(&member, ObjectKind::EndpointSlice);
+        let read = (0..1000).find_map(|own| Some((own, load.add(&slice(own)).err()?)));
+        let (count, excess) = read.unwrap();
+        assert_eq!(count * 1000, SLICES.entries);
+        let expect = "QuotaExceeded: more than 300000 endpoints and ports";
+        assert_eq!(excess.to_string(), expect);
     }
 
     #[test]

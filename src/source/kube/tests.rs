@@ -1,8 +1,10 @@
 //! Members as a fleet sees them, on API servers that misbehave.
 
 mod fake;
+mod hostile;
 mod lists;
 mod members;
+mod overlay;
 mod rotation;
 mod watches;
 

@@ -268,6 +268,88 @@ fn member_clusters_refer_to_secrets() {
 }
 
 #[test]
+fn what_a_member_may_offer_is_declared_in_every_form() {
+    let one = config(1);
+    let limits = json!({
+        MEMBER_ID: "c1", ALLOWED_ENDPOINTS: "10.0.0.0/8, fd00::/8, x", ALLOWED_NAMESPACES: "shop,pay",
+    });
+    let nothing = json!({MEMBER_ID: "c2", ALLOWED_NAMESPACES: "A"});
+    let spec =
+        json!({"id": "c3", "allowedNamespaces": ["shop"], "allowedEndpointCIDRs": ["11.0.0.0/8"]});
+    check(
+        &declare(
+            vec![
+                secret("one", 1, ours(limits), &[("a", &one)]),
+                secret("two", 1, ours(nothing), &[("a", &one)]),
+            ],
+            vec![cluster("m3", "2026-01-01T12:00:00Z", spec)],
+        ),
+        &[
+            "c1 by Secret convoy-system/one: / Underlay 2 ranges in pay in shop: https://10.1.0.1/",
+            // Nothing at all: what is illegal must not be no limit.
+            "c2 by Secret convoy-system/two: / Underlay: https://10.1.0.1/",
+            "c3 by MemberCluster m3: / Underlay 1 ranges in shop: fleet",
+        ],
+        &[
+            "error: Secret convoy-system/one: metadata.annotations[convoy.dev/allowed-endpoint-cidrs]: \
+             InvalidField: `x` is not a range of addresses",
+            "error: Secret convoy-system/two: metadata.annotations[convoy.dev/allowed-namespaces]: \
+             InvalidField: `A` is not a namespace",
+        ],
+    );
+}
+
+#[test]
+fn fault_a17_ranges_of_two_members_that_overlap_are_said_on_the_younger() {
+    let member = |name: &str, hour: u8, ranges: &[&str]| {
+        let spec = json!({"id": format!("c-{name}"), "allowedEndpointCIDRs": ranges});
+        cluster(name, &format!("2026-01-01T{hour:02}:00:00Z"), spec)
+    };
+    let said = |clusters: Vec<DynamicObject>| -> Vec<String> {
+        registrations(&declare(vec![], clusters)).1.iter().map(ToString::to_string).collect()
+    };
+    let apart =
+        vec![member("a", 1, &["10.0.0.0/9"]), member("b", 2, &["10.128.0.0/9", "fd00::/8"])];
+    assert_eq!(said(apart), [""; 0]);
+    let young_is_wider = vec![
+        member("a", 2, &["10.0.0.0/8"]),
+        member("b", 1, &["10.1.0.0/16", "10.2.0.0/16"]),
+        member("c", 3, &["10.2.3.0/24"]),
+    ];
+    let range = "spec.allowedEndpointCIDRs: AddressConflict:";
+    assert_eq!(
+        said(young_is_wider),
+        [
+            format!(
+                "warning: MemberCluster a: {range} 10.0.0.0/8 of member c-a overlaps 10.1.0.0/16 of member c-b"
+            ),
+            format!(
+                "warning: MemberCluster c: {range} 10.2.3.0/24 of member c-c overlaps 10.0.0.0/8 of member c-a"
+            ),
+            format!(
+                "warning: MemberCluster c: {range} 10.2.3.0/24 of member c-c overlaps 10.2.0.0/16 of member c-b"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn fault_s17_where_an_api_is_is_known_where_it_is_a_number() {
+    let check = |server: &str, expect: Option<&str>| {
+        let own = cluster("m", "2026-01-01T12:00:00Z", json!({"id": "c1"}));
+        let (_, own) = registrations(&declare(vec![], vec![own])).0.pop_first().unwrap();
+        let access = Ok(Access::Remote(Credentials::of_test(server)));
+        let registration = Registration { access, ..own };
+        let found = registration.registered().api_server.map(|own| own.to_string());
+        assert_eq!(found.as_deref(), expect);
+    };
+    check("https://192.0.2.1", Some("192.0.2.1:443"));
+    check("https://192.0.2.1:6443/path", Some("192.0.2.1:6443"));
+    check("https://[fd00::1]:6443", Some("[fd00::1]:6443"));
+    check("https://api.example:6443", None);
+}
+
+#[test]
 fn fault_a15_the_oldest_declaration_wins_in_any_order() {
     let (one, two) = (config(1), config(2));
     let with = |a: i64, b: i64| {

@@ -39,7 +39,7 @@ use self::{
     repeater::{PORTS, Repeater},
 };
 use super::{namespace::Namespace, services};
-use crate::bed::netns::{forward, run};
+use crate::{bed::netns::run, clusters::forward};
 
 /// Of the echo at the other end, and of the listeners that prove routes.
 const PROBES: u16 = 7;

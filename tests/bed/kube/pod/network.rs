@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::bed::netns::{forward, run};
+use crate::{bed::netns::run, clusters::forward};
 
 /// Holds the namespace. `/proc` may be of another process namespace than ours, so it says what it is
 /// called there; then it waits for the cable, and at last for the end of this program.
