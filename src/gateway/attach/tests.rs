@@ -14,7 +14,6 @@ fn gateway(name: &str, class_rule: ClassRule, watch: Option<&str>) -> Gateway {
         tracing: None,
         class_rule,
         watch_namespace: watch.map(Into::into),
-        envoys: None,
     }
 }
 
