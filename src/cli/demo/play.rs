@@ -208,7 +208,9 @@ mod tests {
             let fleet: String =
                 play.fleet.iter().map(|(_, text)| play.on_port(text, PORTS)).collect();
             let (kind, name) = play.gateway.split_once('/').unwrap();
-            assert!(fleet.contains(&format!("kind: {kind}\nmetadata:\n  name: {name}\n")));
+            for named in [format!("\nkind: {kind}\n"), format!("\n  name: {name}\n")] {
+                assert!(fleet.contains(&named), "{}: {named}", play.title);
+            }
             assert_eq!(fleet.contains("1234"), !play.port_text.is_empty(), "{}", play.title);
         }
     }

@@ -276,12 +276,12 @@ fn attacked() -> Fleet {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
 
     /// 10^5 endpoints in all (faults.md R18).
     #[test]
     fn fault_s18_no_address_that_is_denied_is_in_any_assignment(
-        slices in prop::collection::vec(prop::collection::vec(hostile(), 100), 4),
+        slices in prop::collection::vec(prop::collection::vec(hostile(), 1000), 4),
     ) {
         let mut fleet = attacked();
         let before = of_gateway(&fleet, "safe");
@@ -311,7 +311,7 @@ fn fault_s18_fifty_thousand_endpoints_are_cut_and_others_have_the_same_bytes() {
     for slice in 0..50 {
         let addresses = (0..1000_u32).map(|n| {
             let n = slice * 1000 + n;
-            IpAddr::from([10, 2, (n / 250) as u8, (n % 250) as u8 + 1])
+            IpAddr::from([10, 2, (n / 250) as u8 + 20, (n % 250) as u8 + 1])
         });
         let name = format!("flood-{slice}");
         fleet.engine.tick([slice_at("c2", ("svc-1", &name), 8080, addresses)]);
@@ -322,9 +322,5 @@ fn fault_s18_fifty_thousand_endpoints_are_cut_and_others_have_the_same_bytes() {
     // 5,000 of the one Service, and what c2 has of the two others.
     assert_eq!(after.difference(&own).count(), 5_000 + 2);
     assert_eq!(before, of_gateway(&fleet, "safe"));
-    assert!(
-        findings(&fleet)
-            .iter()
-            .any(|own| own.contains("port 80 has 5000") || own.contains("LimitExceeded"))
-    );
+    assert!(findings(&fleet).iter().any(|own| own.contains("port 80 has 50001 endpoints")));
 }
