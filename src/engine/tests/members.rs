@@ -34,11 +34,8 @@ fn served(view: &GatewayView) -> BTreeSet<String> {
             let port = own.get("portValue").or_else(|| own.get("port_value")).unwrap();
             found.insert(format!("{}:{port}", own["address"].as_str().unwrap()));
         }
-        match value {
-            serde_json::Value::Array(all) => all.iter().for_each(|own| collect(own, found)),
-            serde_json::Value::Object(all) => all.values().for_each(|own| collect(own, found)),
-            _ => {}
-        }
+        value.as_array().into_iter().flatten().for_each(|own| collect(own, found));
+        value.as_object().into_iter().flatten().for_each(|(_, own)| collect(own, found));
     }
     let mut found = BTreeSet::new();
     for resource in view.table(Kind::Endpoint).iter() {

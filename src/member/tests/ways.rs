@@ -82,7 +82,7 @@ fn row_174_and_175_every_node_leads_to_all_pods_of_a_node_port() {
     let service = typed(ServiceKind::NodePort, TrafficPolicy::Cluster);
     let pods = placed("s", &["10.0.0.1@n1", "10.0.0.2@n1", "-10.0.0.3@n2", "10.0.0.4"]);
     let all = "3: 10.9.0.1:30100*1 10.9.0.2:30100*1 10.9.0.3:30100*1";
-    check(&service, &[pods.clone()], &THREE, all, &[]);
+    check(&service, std::slice::from_ref(&pods), &THREE, all, &[]);
     // An address in two slices is one Pod; one that is not ready is none.
     let twice = [pods.clone(), placed("t", &["10.0.0.1@n1"])];
     check(&service, &twice, &THREE, all, &[]);

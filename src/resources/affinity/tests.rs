@@ -42,9 +42,14 @@ fn shown(policy: HashPolicy) -> String {
             let ttl = cookie.ttl.map(|ttl| format!(" {}", ttl.seconds)).unwrap_or_default();
             format!("cookie {}{ttl}", cookie.name)
         }
-        PolicySpecifier::ConnectionProperties(own) if own.source_ip => "source".to_owned(),
+        PolicySpecifier::ConnectionProperties(own) => {
+            assert!(own.source_ip);
+            "source".to_owned()
+        }
         PolicySpecifier::QueryParameter(own) => format!("query {}", own.name),
-        other => panic!("{other:?}"),
+        other @ (PolicySpecifier::Header(_) | PolicySpecifier::FilterState(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

@@ -160,7 +160,7 @@ impl Member {
             Network::Overlay if self.is_served && !self.mirrors.contains_key(&Part::Nodes) => {
                 Network::Underlay
             }
-            declared => declared,
+            declared @ (Network::Overlay | Network::Underlay) => declared,
         }
     }
 
