@@ -17,7 +17,7 @@ pub enum Listens {
     On {
         /// Where it names them.
         at: Field,
-        /// Never empty.
+        /// Empty where they cannot be read.
         listeners: BTreeSet<ListenerKey>,
     },
     /// Hosts with a certificate on 443, the others on 80; on 80 too what is redirected.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    diag::{Diag, Field},
+    diag::{Diag, Field, Reason},
     ingress::{
         annotation::{Annotations, value},
         dialect::Dialect,
@@ -22,10 +22,13 @@ pub(super) fn parse(annotations: &Annotations<'_>, diags: &mut Vec<Diag>) -> Lis
     }
     let by_certificate = || Listens::ByCertificate { at: Field::of(&annotations.root.object) };
     let Some(entry) = annotations.get("listen-ports") else { return by_certificate() };
-    match annotations.read("listen-ports", listeners, diags) {
-        Some(listeners) => Listens::On { at: entry.at, listeners },
-        None => by_certificate(),
-    }
+    // What is not understood may have kept the rules from a port: they are on none.
+    let listeners = listeners(entry.value).unwrap_or_else(|problem| {
+        let message = format!("{problem}; the rules of the Ingress are not served");
+        diags.push(Diag::error(&entry.at, Reason::InvalidAnnotation, message));
+        BTreeSet::new()
+    });
+    Listens::On { at: entry.at, listeners }
 }
 
 /// `[{"HTTP":80},{"HTTPS":443}]`.
@@ -38,14 +41,15 @@ fn listeners(text: &str) -> Result<BTreeSet<ListenerKey>, String> {
         let transport = match protocol.as_str() {
             "HTTP" => Transport::Plaintext,
             "HTTPS" => Transport::Tls,
-            "QUIC" => return Err("QUIC is not served".into()),
+            // The gateway object is told.
+            "QUIC" => continue,
             other => return Err(format!("{} is neither HTTP nor HTTPS", value::quote(other))),
         };
         let port = port.as_u64().and_then(|port| u16::try_from(port).ok()).filter(|p| *p != 0);
         let port = port.ok_or_else(|| "a port is from 1 to 65535".to_owned())?;
         found.insert(ListenerKey { transport, port: Some(port) });
     }
-    if found.is_empty() { Err(form()) } else { Ok(found) }
+    if found.is_empty() { Err("no HTTP or HTTPS port is in it".to_owned()) } else { Ok(found) }
 }
 
 #[cfg(test)]
@@ -59,13 +63,14 @@ mod tests {
             (r#"[{"HTTP":8001}]"#, Ok("http-8001")),
             (r#"[{"HTTPS":443},{"HTTP":80}]"#, Ok("http-80 https-443")),
             (r#"[{"HTTPS":443,"HTTP":80}]"#, Ok("http-80 https-443")),
-            ("[]", Err("\"[]\" is not of the form [{\"HTTP\":80}]")),
+            (r#"[{"HTTP":80},{"QUIC":443}]"#, Ok("http-80")),
+            ("[]", Err("no HTTP or HTTPS port is in it")),
             ("80", Err("\"80\" is not of the form [{\"HTTP\":80}]")),
             (r#"[{"HTTP":0}]"#, Err("a port is from 1 to 65535")),
             (r#"[{"HTTP":65536}]"#, Err("a port is from 1 to 65535")),
             (r#"[{"HTTP":"80"}]"#, Err("a port is from 1 to 65535")),
             (r#"[{"TCP":80}]"#, Err("\"TCP\" is neither HTTP nor HTTPS")),
-            (r#"[{"QUIC":443}]"#, Err("QUIC is not served")),
+            (r#"[{"QUIC":443}]"#, Err("no HTTP or HTTPS port is in it")),
         ] {
             let found = listeners(text).map(|list| {
                 let names: Vec<_> = list.into_iter().map(name::listener).collect();
