@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     bed::fleet,
-    clusters::cluster::Cluster,
+    clusters::{cluster::Cluster, line::Routes},
     harness::{Scenario, steps},
     rows::figure,
     scene::Scene,
@@ -173,7 +173,11 @@ async fn fault_s04_members_are_asked_for_nothing_else(scene: &mut Scene) {
     for cluster in scene.world.clusters() {
         for (account, asked) in by_account(cluster) {
             if account.name == MEMBER_ACCOUNT {
-                let roles = member_roles(&account.namespace, Network::Underlay);
+                let network = match scene.world.routes(cluster) {
+                    Routes::Underlay => Network::Underlay,
+                    Routes::Overlay => Network::Overlay,
+                };
+                let roles = member_roles(&account.namespace, network);
                 check(cluster.name, &asked, &roles);
             }
         }

@@ -36,7 +36,11 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use self::{
-    cluster::Cluster, kubelet::Kubelet, line::Remote, programs::Programs, proxy::Proxy,
+    cluster::Cluster,
+    kubelet::Kubelet,
+    line::{Remote, Routes},
+    programs::Programs,
+    proxy::Proxy,
     services::Services,
 };
 use crate::bed::cert::Authority;
@@ -134,6 +138,12 @@ impl World {
     /// The other end of the line of a member that is there.
     pub(crate) fn remote(&self, name: &str) -> &Remote {
         &self.member(name).distant.as_ref().expect("a member behind a line").remote
+    }
+
+    /// Whether the pods of a cluster are reached from here.
+    pub(crate) fn routes(&self, cluster: &Cluster) -> Routes {
+        let distant = self.members.get(cluster.name).and_then(|member| member.distant.as_ref());
+        distant.map_or(Routes::Underlay, |distant| distant.remote.routes())
     }
 
     /// For the report of a failed test.

@@ -30,7 +30,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::timeout,
 };
 
@@ -81,6 +81,7 @@ pub(crate) struct Remote {
     runtime: Option<Runtime>,
     repeater: Repeater,
     probe: Mutex<Probe>,
+    routes: watch::Sender<Routes>,
 }
 
 impl Remote {
@@ -105,7 +106,8 @@ impl Remote {
         });
         listening.await.unwrap();
         let probe = Mutex::new(Probe::to(end).await);
-        let remote = Remote { number, namespace, runtime: Some(runtime), repeater, probe };
+        let routes = watch::Sender::new(Routes::Underlay);
+        let remote = Remote { number, namespace, runtime: Some(runtime), repeater, probe, routes };
         remote.mend().await;
         remote.route(Routes::Underlay).await;
         remote
@@ -141,6 +143,12 @@ impl Remote {
         let local = self.play(async move { connects(pod(number)).await }).await;
         assert!(local && connects(node(number)).await, "a listener of {routes:?} is silent");
         assert_eq!(connects(pod(number)).await, routes == Routes::Underlay, "pods of {routes:?}");
+        self.routes.send_replace(routes);
+    }
+
+    /// Which addresses are reached now.
+    pub(crate) fn routes(&self) -> Routes {
+        *self.routes.borrow()
     }
 
     /// Impairs a whole line, and proves that it was whole and is as `state` says.
