@@ -14,6 +14,7 @@ mod edge;
 mod gates;
 mod goldens;
 mod harness;
+mod hostile;
 mod hosts;
 mod long_lived;
 mod mechanisms;
@@ -45,6 +46,7 @@ fn all() -> Vec<Row> {
         tls::rows(),
         control_plane::rows(),
         withholding::rows(),
+        hostile::rows(),
         failover::rows(),
         mechanisms::rows(),
         proof::rows(),
