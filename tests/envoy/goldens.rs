@@ -41,7 +41,7 @@ async fn golden_fleets_are_accepted(bed: &mut Bed) {
         .await;
         for (gateway, view) in &expected {
             let what = format!("{}, {gateway}", case.name);
-            bed.start_envoy(&gateway.name.name).await;
+            bed.start_envoy(&gateway.to_string()).await;
             all_is_acknowledged(convoy.handle(), gateway, view, &what).await;
             nothing_is_refused(bed, &what).await;
             assert!(same(&convoy.handle().views()[gateway], view), "{what}: served otherwise");
