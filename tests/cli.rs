@@ -128,7 +128,7 @@ fn what_is_installed_is_printed_as_documents() {
         let lines = text(&output.stdout).lines();
         lines.filter_map(|line| line.strip_prefix("kind: ")).map(str::to_owned).collect()
     };
-    assert_eq!(kinds(&["crds"]), ["CustomResourceDefinition"; 2]);
+    assert_eq!(kinds(&["crds"]), ["CustomResourceDefinition"; 3]);
     let own = ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"];
     let expect = [&own[..], &["Role", "RoleBinding"]].concat();
     assert_eq!(kinds(&["account"]), expect);

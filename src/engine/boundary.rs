@@ -194,10 +194,12 @@ impl Boundary {
     }
 }
 
-/// The addresses of Pods: one that leads through a node may lead to others at other ports.
+/// The addresses of Pods: one that leads through a node may lead to others at other ports. On
+/// loopback, which only development serves, all members are one machine.
 fn pods(shards: Option<&ServiceShards>) -> BTreeSet<IpAddr> {
     let shards = shards.filter(|own| own.shows_pods()).into_iter();
-    shards.flat_map(ServiceShards::addresses).map(|own| own.ip()).collect()
+    let addresses = shards.flat_map(ServiceShards::addresses).map(|own| own.ip());
+    addresses.filter(|own| !own.is_loopback()).collect()
 }
 
 /// The object that declares the member; or that could, had it been declared by one.

@@ -41,7 +41,7 @@ pub enum Touched {
     Secret(ObjectName),
     /// A member's Service, one of its EndpointSlices, or a Pod or Node behind one of those.
     Service(MemberId, ObjectName),
-    /// A member's registration or first sync.
+    /// A member's registration or first sync, or that something is known of it at all.
     Member(MemberId),
     /// How a member is reached.
     Health(MemberId),
@@ -234,8 +234,12 @@ impl Store {
         id: &MemberId,
         edit: impl FnOnce(&mut Member) -> BTreeSet<ObjectName>,
     ) -> BTreeSet<Touched> {
+        let was_known = self.members.contains_key(id);
         let services = self.with_member(id, edit);
-        services.into_iter().map(|service| Touched::Service(id.clone(), service)).collect()
+        let services = services.into_iter().map(|service| Touched::Service(id.clone(), service));
+        // Whether there is anything to know of a member is part of what it is.
+        let differs = self.members.contains_key(id) != was_known;
+        services.chain(differs.then(|| Touched::Member(id.clone()))).collect()
     }
 
     fn edit_member(

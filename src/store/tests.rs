@@ -142,6 +142,12 @@ fn a_slice_and_a_pod_touch_their_service() {
     let mut store = Store::default();
     let upsert = |object| Change::Upsert(of("c1"), object);
     let svc = |own: &str| Touched::Service(id("c1"), name(own));
+    let member = Touched::Member(id("c1"));
+    assert_eq!(
+        touched(&mut store, [upsert(pod("q", "base"))]),
+        [member.clone()],
+        "now it is known"
+    );
     assert_eq!(touched(&mut store, [upsert(pod("p", "base"))]), [], "nobody refers to it yet");
     assert_eq!(touched(&mut store, [upsert(slice("s1", "a", &["p", "q"]))]), [svc("a")]);
     assert_eq!(touched(&mut store, [upsert(slice("s2", "b", &["p"]))]), [svc("b")]);
@@ -152,6 +158,7 @@ fn a_slice_and_a_pod_touch_their_service() {
     assert_eq!(touched(&mut store, [delete(ObjectKind::EndpointSlice, "s2")]), [svc("b")]);
     assert_eq!(touched(&mut store, [delete(ObjectKind::Pod, "p")]), []);
     assert_eq!(touched(&mut store, [delete(ObjectKind::EndpointSlice, "s1")]), [svc("c")]);
+    assert_eq!(touched(&mut store, [delete(ObjectKind::Pod, "q")]), [member], "nothing is known");
     assert_eq!(store, Store::default());
 }
 
