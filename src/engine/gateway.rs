@@ -315,8 +315,8 @@ impl GatewayState {
 }
 
 /// What routes take from the listeners of a gateway.
-fn fronts(gateway: &model::Gateway) -> impl Iterator<Item = model::Front> {
-    gateway.listeners.values().map(|listener| gateway.front(listener))
+fn fronts(gateway: &model::Gateway) -> impl Iterator<Item = (ListenerKey, model::Front)> {
+    gateway.listeners.iter().map(|(key, listener)| (*key, gateway.front(listener)))
 }
 
 impl Stages<'_> {

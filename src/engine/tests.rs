@@ -344,7 +344,7 @@ impl Step {
             Step::Alb { members, ports } => fixture::alb(
                 "main",
                 ["c1,c2", "c4,c1"][*members % 2],
-                [&[80, 443][..], &[80, 8001, 443], &[443], &[81, 444], &[80, 80]][*ports % 5],
+                [&[80, 443][..], &[80, 8001, 443], &[8001, 443], &[443], &[80, 80]][*ports % 5],
             ),
             Step::DeleteAlb => fixture::delete_alb("main"),
             Step::Secret { idx, is_valid } => fixture::secret(&format!("cert-{idx}"), *is_valid),

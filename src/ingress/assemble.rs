@@ -51,13 +51,31 @@ pub fn assemble(
     diags.extend(same_orders(host, &rows));
 
     let mut on = BTreeMap::new();
-    for (rows, keys) in by_rows(host, &rows, listeners) {
-        let blocks = blocks(host, &rows, &mut diags);
+    let groups = by_rows(host, &rows, listeners);
+    let n_groups = groups.len();
+    // A canary without a main on one listener may have it on another.
+    let mut homeless: BTreeMap<Diag, usize> = BTreeMap::new();
+    for (rows, keys) in groups {
+        let mut found = Vec::new();
+        let blocks = blocks(host, &rows, &mut found);
+        for diag in found {
+            match diag.reason == Reason::CanaryWithoutMain {
+                true => *homeless.entry(diag).or_default() += 1,
+                false => diags.push(diag),
+            }
+        }
         for key in keys {
             let is_closed = key.transport == Transport::Tls && certificates.own.is_none();
             let routes = virtual_host(host, &blocks, key.transport);
             let own = routes.map(|own| if is_closed { VirtualHost::closed(own.host) } else { own });
             on.extend(own.map(|own| (key, own)));
+        }
+    }
+    diags.extend(homeless.into_iter().filter(|(_, n)| *n == n_groups).map(|(diag, _)| diag));
+    if certificates.own.is_none() && !on.is_empty() {
+        let tls = listeners.iter().filter(|key| key.transport == Transport::Tls);
+        for key in tls {
+            on.entry(*key).or_insert_with(|| VirtualHost::closed(host.clone()));
         }
     }
     let is_tls = certificates.own.is_some() && on.keys().any(|key| key.transport == Transport::Tls);

@@ -120,6 +120,7 @@ impl<'a> Block<'a> {
             Does::Split(arms) => self.forward(arms.clone()),
             Does::Redirect(redirect) => Action::Redirect(redirect.clone()),
             Does::Answer(answer) => Action::Answer(answer.clone()),
+            Does::Deny => Action::Deny,
         };
         self.each(&main, &self.rule.filters)
     }

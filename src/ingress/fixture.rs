@@ -99,7 +99,7 @@ pub(super) fn rows(script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
     rows_of(Dialect::Mse, script)
 }
 
-fn rows_of(dialect: Dialect, script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
+pub(super) fn rows_of(dialect: Dialect, script: &str) -> (Vec<Arc<IngressRow>>, Vec<Diag>) {
     let parsed = ingresses(script);
     let defaults = GatewayDefaults::default();
     let parsed = parsed.iter().map(|ingress| parse(ingress, dialect, &defaults));

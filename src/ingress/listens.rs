@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     diag::{Diag, Field, Reason},
-    ingress::{row::IngressRow, tls},
+    ingress::{
+        row::{IngressRow, Role},
+        tls,
+    },
     model::{Host, ListenerKey, Transport},
 };
 
@@ -30,13 +33,20 @@ pub enum Listens {
 impl IngressRow {
     /// Whether its rules of the host are on the listener.
     pub(super) fn is_on(&self, host: &Host, listener: ListenerKey) -> bool {
-        self.asked(host).is_none_or(|asked| asked.contains(&listener))
+        self.follows() || self.asked(host).is_none_or(|asked| asked.contains(&listener))
+    }
+
+    /// A canary that names no listeners is where its main is.
+    fn follows(&self) -> bool {
+        let is_free = matches!(self.listens, Listens::Everywhere | Listens::ByCertificate { .. });
+        is_free && self.role != Role::Main
     }
 
     /// What is said of rules for listeners that the gateway does not have.
     pub(super) fn unheard(&self, host: &Host, listeners: &[ListenerKey]) -> Vec<Diag> {
         let at = match &self.listens {
             Listens::Everywhere => return Vec::new(),
+            Listens::ByCertificate { .. } if self.follows() => return Vec::new(),
             Listens::On { at, .. } | Listens::ByCertificate { at } => at,
         };
         let asked = self.asked(host).unwrap_or_default();

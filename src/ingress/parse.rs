@@ -160,7 +160,11 @@ impl Parser<'_> {
             Some(None) => return Ok(Vec::new()),
             None => Custom::default(),
         };
-        let does = self.does(&written.backend, &custom, &at.key("backend"))?;
+        let does = if custom.is_denied {
+            Does::Deny
+        } else {
+            self.does(&written.backend, &custom, &at.key("backend"))?
+        };
         let Conditions { hosts, paths, when } = custom.conditions;
         let filters = merged(custom.actions.filters, &self.settings.filters);
 

@@ -104,6 +104,8 @@ pub enum Does {
     Redirect(Redirect),
     /// Answers.
     Answer(Answer),
+    /// 403: what it is to do cannot be read, and it may protect (faults.md F15).
+    Deny,
 }
 
 impl PathRule {
@@ -116,7 +118,7 @@ impl PathRule {
     pub(super) fn target(&self) -> Option<&Arc<Target>> {
         match &self.does {
             Does::Forward(target) => Some(target),
-            Does::Split(_) | Does::Redirect(_) | Does::Answer(_) => None,
+            Does::Split(_) | Does::Redirect(_) | Does::Answer(_) | Does::Deny => None,
         }
     }
 }

@@ -143,7 +143,9 @@ impl Port {
     pub fn unprivileged(public: u16, others: &[u16]) -> Port {
         let mut bound = public;
         while bound < Port::UNPRIVILEGED || (bound != public && others.contains(&bound)) {
-            bound += Port::RAISE;
+            // What is left then is another listener's, which is refused.
+            let Some(next) = bound.checked_add(Port::RAISE) else { break };
+            bound = next;
         }
         Port { public, bound }
     }

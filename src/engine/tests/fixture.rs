@@ -242,7 +242,8 @@ pub(super) fn gateway_with(name: &str, class: &str, members: &str, port: u16) ->
 pub(super) fn alb(name: &str, members: &str, ports: &[u16]) -> Change {
     let listener = |(idx, port): (usize, &u16)| {
         let protocol = if idx + 1 == ports.len() { "HTTPS" } else { "HTTP" };
-        serde_json::json!({"port": port, "protocol": protocol})
+        // By place, so that a port that moves up has another timeout.
+        serde_json::json!({"port": port, "protocol": protocol, "requestTimeout": 30 * (idx + 1)})
     };
     let listeners: Vec<_> = ports.iter().enumerate().map(listener).collect();
     let spec = serde_json::from_value(serde_json::json!({"listeners": listeners})).unwrap();

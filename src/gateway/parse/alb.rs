@@ -20,6 +20,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A backend has a minute to begin its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_PORT: i64 = 80;
+/// As many as the vendor allows; every host is put together once for each.
+const MAX_LISTENERS: usize = 50;
 
 /// In seconds; a day is no limit in practice.
 const TIMEOUTS: std::ops::RangeInclusive<i64> = 1..=24 * 3600;
@@ -41,6 +43,10 @@ pub(super) fn read(spec: &AlbConfigSpec, knobs: &mut Knobs<'_>, defaults: &Gatew
     let mut problems = Vec::new();
     if spec.config.as_ref().and_then(|config| config.name.as_deref()) == Some("") {
         problems.push(invalid(&at.key("config").key("name"), "the name is empty".into()));
+    }
+    if declared.len() > MAX_LISTENERS {
+        let message = format!("there are {} and may be {MAX_LISTENERS}", declared.len());
+        problems.push(invalid(&at.key("listeners"), message));
     }
     let mut listeners = BTreeMap::new();
     for (idx, own) in declared.iter().enumerate() {

@@ -22,7 +22,7 @@ pub(super) fn parse(annotations: &Annotations<'_>, diags: &mut Vec<Diag>) -> Bal
 }
 
 fn scheduler(annotations: &Annotations<'_>, diags: &mut Vec<Diag>) -> Balance {
-    let key = |text: &str| match value::is_query_text(text) && !text.contains('=') {
+    let key = |text: &str| match value::is_query_name(text) {
         true => Ok(HashKey::Query(text.into())),
         false => Err(format!("{} is not the name of a query parameter", value::quote(text))),
     };

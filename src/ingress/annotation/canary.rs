@@ -121,7 +121,7 @@ const QUERY: Criterion = Criterion {
     value: "canary-by-query-value",
     pattern: "canary-by-query-pattern",
     what: "a query parameter",
-    is_name: |text| value::is_query_text(text) && !text.contains('='),
+    is_name: value::is_query_name,
     is_value: value::is_query_text,
     condition: |name, value| Condition::Query(name.into(), value),
 };

@@ -47,7 +47,7 @@ fn template(text: &str) -> Result<Template, String> {
         rest = after;
     }
     substitution.push_str(rest);
-    let literal = |c: char| c.is_ascii_alphanumeric() || "/-._~!&'()*+,;=:@%?\\".contains(c);
+    let literal = |c: char| c.is_ascii_alphanumeric() || "/-._~!&'()*+,;=:@%\\".contains(c);
     if text.contains('\\') || !substitution.chars().all(literal) {
         return refuse("has a character that a path cannot have");
     }
@@ -63,7 +63,9 @@ mod tests {
         for (text, expect) in [
             ("/", Some(("/", 0))),
             ("/path/${2}", Some((r"/path/\2", 2))),
-            ("/${1}${2}?a=${1}", Some((r"/\1\2?a=\1", 2))),
+            ("/${1}${2}/a=${1}", Some((r"/\1\2/a=\1", 2))),
+            // The query of the request follows by itself.
+            ("/${1}?a=1", None),
             ("/${0}", Some((r"/\0", 0))),
             ("/$1", None),
             ("/${10}", None),

@@ -55,6 +55,12 @@ pub(super) fn is_query_text(text: &str) -> bool {
     text.len() <= MAX_TEXT && text.bytes().all(legal)
 }
 
+/// The name of a query parameter that Envoy can be told of: it refuses a table with a longer one.
+pub(super) fn is_query_name(text: &str) -> bool {
+    const MAX: usize = 1024;
+    (1..=MAX).contains(&text.len()) && is_query_text(text) && !text.contains('=')
+}
+
 /// The value in a message: quoted, escaped and, since an annotation may be huge, cut.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 64;
@@ -106,6 +112,8 @@ mod tests {
                 (is_token(text), is_header_value(text), is_cookie_value(text), is_query_text(text));
             assert_eq!(found, (token, header, cookie, query), "{text:?}");
         }
+        assert!(is_query_name(&"a".repeat(1024)) && !is_query_name(&"a".repeat(1025)));
+        assert!(!is_query_name("") && !is_query_name("a=b"));
         let long = "a".repeat(MAX_TEXT + 1);
         assert!(!is_token(&long) && !is_header_value(&long));
         assert!(!is_cookie_value(&long) && !is_query_text(&long));

@@ -75,6 +75,9 @@ pub(super) fn parse(text: &str) -> Result<Actions, String> {
         Some(Final::Redirect(_) | Final::Answer(_)) if actions.filters.cors.is_some() => {
             Err("Cors is served for requests that are forwarded".into())
         }
+        Some(_) | None if actions.copies_what_it_removes() => {
+            Err("a header that another one refers to is removed, and Envoy removes first".into())
+        }
         Some(_) | None => Ok(actions),
     }
 }
@@ -108,6 +111,19 @@ impl Actions {
             other => return Err(format!("actions of type {} are not served", value::quote(other))),
         }
         fields.end()
+    }
+
+    fn copies_what_it_removes(&self) -> bool {
+        let removes = |header: &Arc<str>| {
+            self.filters.headers.iter().any(|edit| match edit {
+                HeaderEdit::Remove(name) => name == header,
+                HeaderEdit::Insert { .. } => false,
+            })
+        };
+        self.filters.headers.iter().any(|edit| match edit {
+            HeaderEdit::Insert { value: HeaderValue::OfHeader(header), .. } => removes(header),
+            HeaderEdit::Insert { value: HeaderValue::Text(_), .. } | HeaderEdit::Remove(_) => false,
+        })
     }
 
     fn end(&mut self, last: Final) -> Result<(), String> {

@@ -153,8 +153,7 @@ fn range(text: &str) -> Result<Ipv4Range, String> {
 
 /// A parameter a condition: that one has one of its values is one alternative.
 fn query(fields: &mut Fields) -> Result<Vec<Condition>, String> {
-    let is_name = |text: &str| value::is_query_text(text) && !text.contains('=');
-    let pairs = pairs(fields, is_name, value::is_query_text, "a query parameter")?;
+    let pairs = pairs(fields, value::is_query_name, value::is_query_text, "a query parameter")?;
     let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (key, value) in pairs {
         by_key.entry(key).or_default().push(value);

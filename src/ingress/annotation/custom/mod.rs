@@ -33,6 +33,9 @@ const DIRECTION: &str = "rule-direction.";
 pub(in crate::ingress) struct Custom {
     pub(in crate::ingress) conditions: Conditions,
     pub(in crate::ingress) actions: Actions,
+    /// Its actions are refused. They may protect, and without the rule its requests would be
+    /// another's (faults.md F15).
+    pub(in crate::ingress) is_denied: bool,
 }
 
 /// By the name of the Service: `None` where it is refused, which was said; and whether a rule has
@@ -62,7 +65,7 @@ pub(super) fn parse(annotations: &Annotations<'_>, role: &Role, diags: &mut Vec<
     read.collect()
 }
 
-/// `None` if any of them is refused; each refusal is said.
+/// `None` if conditions are refused, which narrow; each refusal is said.
 fn custom<'a>(
     found: impl Iterator<Item = (&'a str, Entry<'a>)>,
     role: &Role,
@@ -76,9 +79,12 @@ fn custom<'a>(
             Role::Main => custom.read(family, &entry, diags),
         };
         if let Err(problem) = read {
-            let message = format!("{problem}; the rules with this backend are not served");
+            let narrows = family == CONDITIONS || *role != Role::Main;
+            let effect = if narrows { "are not served" } else { "answer 403" };
+            let message = format!("{problem}; the rules with this backend {effect}");
             diags.push(Diag::error(&entry.at, Reason::InvalidAnnotation, message));
-            is_refused = true;
+            is_refused |= narrows;
+            custom.is_denied |= !narrows;
         }
     }
     (!is_refused).then_some(custom)

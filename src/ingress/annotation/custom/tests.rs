@@ -256,19 +256,24 @@ fn actions_in_order_and_one_at_the_end() {
 }
 
 #[test]
-fn a_part_that_is_refused_takes_the_rules_with_it() {
+fn fault_f15_refused_conditions_take_the_rules_away_and_refused_actions_deny() {
     let good = r#"[{"type":"Method","methodConfig":{"values":["GET"]}}]"#;
     let limit = r#"[{"type":"TrafficLimit","TrafficLimitConfig":{"QPS":"5"}}]"#;
-    for (pairs, is_served, n_diags) in [
-        (&[("conditions.a", good)][..], true, 0),
-        (&[("conditions.a", good), ("rule-direction.a", "Request")], true, 0),
-        (&[("conditions.a", good), ("rule-direction.a", "Response")], false, 1),
-        (&[("conditions.a", good), ("actions.a", "x")], false, 1),
-        (&[("conditions.a", "x"), ("actions.a", "x")], false, 2),
-        (&[("actions.a", limit)], true, 1),
+    for (pairs, expect, n_diags) in [
+        (&[("conditions.a", good)][..], "served", 0),
+        (&[("conditions.a", good), ("rule-direction.a", "Request")], "served", 0),
+        (&[("conditions.a", good), ("rule-direction.a", "Response")], "denied", 1),
+        (&[("conditions.a", good), ("actions.a", "x")], "denied", 1),
+        (&[("conditions.a", "x"), ("actions.a", "x")], "left out", 2),
+        (&[("actions.a", limit)], "served", 1),
     ] {
         let (all, diags) = with_alb(pairs, |it, diags| parse(it, &Role::Main, diags));
-        assert_eq!((all["a"].0.is_some(), diags.len()), (is_served, n_diags), "{diags:?}");
+        let found = match &all["a"].0 {
+            Some(own) if own.is_denied => "denied",
+            Some(_) => "served",
+            None => "left out",
+        };
+        assert_eq!((found, diags.len()), (expect, n_diags), "{diags:?}");
     }
     let canary = Role::Canary(crate::ingress::Canary::Inactive);
     let (all, diags) = with_alb(&[("conditions.a", good)], |it, diags| parse(it, &canary, diags));

@@ -1,6 +1,10 @@
 //! An ALB's Ingresses (semantics.md 2.3 to 2.6).
 
-use crate::ingress::fixture::check_alb;
+use super::*;
+use crate::ingress::{
+    Dialect,
+    fixture::{certs, check_alb, host, rows_of},
+};
 
 /// Conditions of one kind, as the value of an annotation.
 fn methods(method: &str) -> String {
@@ -255,4 +259,43 @@ fn row_181_listeners_by_certificate() {
         "h",
         "ns/a: metadata.annotations[nginx.ingress.kubernetes.io/listen-ports]: ListenerNotFound: listener is not exist in alb, port: 8001: the gateway has no HTTP listener on it, so these rules are not served there",
     );
+}
+
+#[test]
+fn a_canary_is_on_the_listeners_of_its_main() {
+    for tls in ["", "tls h cert"] {
+        check_alb(
+            &format!(
+                "ns/main @1
+                   tls h cert
+                   rule h exact /a main
+                 ns/new @2
+                   canary: true
+                   canary-weight: 20
+                   {tls}
+                   rule h exact /a new"
+            ),
+            "h",
+            "tls ns/cert:
+             exact /a -> 80 ns/main | 20 ns/new > ns/main",
+        );
+    }
+}
+
+#[test]
+fn a_host_without_a_certificate_is_closed_where_a_wildcard_would_answer() {
+    let script = "ns/a @1
+                    rule admin.h exact /a a
+                  ns/w @1
+                    tls *.h cert
+                    rule *.h prefix / w";
+    let (rows, _) = rows_of(Dialect::Alb, script);
+    let listeners = [80, 443].map(|port| ListenerKey {
+        transport: if port == 80 { Transport::Plaintext } else { Transport::Tls },
+        port: Some(port),
+    });
+    let host = host("admin.h");
+    let (row, _) = assemble(&host, &rows, &listeners, &certs);
+    let routes: Vec<_> = row.on.iter().map(|(key, own)| (key.port, own.routes.len())).collect();
+    assert_eq!(routes, [(Some(80), 1), (Some(443), 0)]);
 }
