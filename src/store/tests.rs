@@ -145,7 +145,7 @@ fn a_slice_and_a_pod_touch_their_service() {
     let member = Touched::Member(id("c1"));
     assert_eq!(
         touched(&mut store, [upsert(pod("q", "base"))]),
-        [member.clone()],
+        std::slice::from_ref(&member),
         "now it is known"
     );
     assert_eq!(touched(&mut store, [upsert(pod("p", "base"))]), [], "nobody refers to it yet");
